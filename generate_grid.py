@@ -1,0 +1,117 @@
+"""Draws the digit manifold: what the decoder makes of every place in the latent plane.
+
+    python generate_grid.py                    equal steps of probability
+    python generate_grid.py --range 3          equal steps from -3 to 3
+
+z[0] grows to the right and z[1] grows upward, as in the picture of plot_latent.py:
+what is drawn at a place here belongs to the cluster at that place there.
+"""
+
+import statistics
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import vae_mnist
+
+SIZE = 20  # images per side
+
+
+def quantiles(size):
+    """`size` values that cut N(0, 1) into pieces of equal probability, ascending.
+
+    They are the middles, by probability, of the pieces: as the prior is N(0, I), the
+    grid of them shows each equally probable part of the latent plane once.
+    """
+    prior = statistics.NormalDist()
+    return np.array([prior.inv_cdf((i + 0.5) / size) for i in range(size)])
+
+
+def plane_grid(values, latent_dim, dims=(0, 1)):
+    """The points of a square grid in the latent plane, row by row from the top left.
+
+    values: the coordinates along either axis, ascending, shape (size,).
+    dims: the latent dimensions that grow to the right and upward; all others are 0.
+    Returns z of shape (size², latent_dim).
+    """
+    right, up = np.meshgrid(values, values[::-1])  # The top row has the largest.
+    z = np.zeros((values.size**2, latent_dim), "float32")
+    z[:, dims[0]] = right.ravel()
+    z[:, dims[1]] = up.ravel()
+    return z
+
+
+def tile(images):
+    """Images, row by row, as one picture: (size², H, W, …) → (size·H, size·W, …)."""
+    count, height, width, *channels = images.shape
+    size = round(count**0.5)
+    rows = images.reshape(size, size, height, width, *channels).swapaxes(1, 2)
+    return rows.reshape(size * height, size * width, *channels)
+
+
+def draw_manifold(picture, values, axis_names):
+    """The tiled picture with the z values of its columns and rows on the axes.
+
+    picture: shape (size·H, size·W) or (size·H, size·W, 3), in [0, 1];
+    values: shape (size,), as given to plane_grid. Returns the matplotlib Figure.
+    """
+    size = len(values)
+    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
+    # In units of whole images, counted from the bottom left corner.
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size, 0, size))
+    shown = np.linspace(0, size - 1, min(size, 9)).round().astype(int)
+    names = [f"{values[i]:.2f}" for i in shown]
+    axes.set_xticks(shown + 0.5, names)
+    axes.set_yticks(shown + 0.5, names)
+    axes.set(
+        xlabel=axis_names[0],
+        ylabel=axis_names[1],
+        title=f"{size} × {size} decoded points of the latent plane",
+    )
+    return figure
+
+
+def main():
+    parser = vae_mnist.command_line(__doc__, output="grid.png")
+    parser.add_argument(
+        "--size",
+        type=vae_mnist.positive_int,
+        default=SIZE,
+        metavar="N",
+        help="images per side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--range",
+        type=vae_mnist.not_negative,
+        metavar="R",
+        help="equal steps over [-R, R] (default: equal steps of probability)",
+    )
+    parser.add_argument(
+        "--dims",
+        type=int,
+        nargs=2,
+        default=(0, 1),
+        metavar=("I", "J"),
+        help="the latent dimensions to scan; the others stay 0 (default: 0 1)",
+    )
+    args = parser.parse_args()
+
+    vae, _ = vae_mnist.load_vae(args.weights)
+    latent_dim = vae.config["latent_dim"]
+    i, j = args.dims
+    if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
+        raise ValueError(
+            f"--dims {i} {j}: choose two of the {latent_dim} latent dimensions, from 0"
+        )
+    if args.range is None:
+        values = quantiles(args.size)
+    else:
+        values = np.linspace(-args.range, args.range, args.size)
+    picture = tile(vae.decode(plane_grid(values, latent_dim, args.dims)))
+    figure = draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"])
+    vae_mnist.save_picture(figure, args.output, args.show)
+
+
+if __name__ == "__main__":
+    with vae_mnist.errors_in_one_line():
+        main()

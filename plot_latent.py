@@ -1,0 +1,90 @@
+"""Plots the latent plane: where the encoder puts the held-out images.
+
+    python plot_latent.py
+
+Each image is a point at its z_mean, coloured by its class. The model never saw a
+label: where the classes form clusters, it found them by itself. With more than two
+latent dimensions the picture shows the plane in which the points vary most (PCA).
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import vae_mnist
+
+
+def project(z_mean):
+    """The plane of the two directions in which the points vary most.
+
+    Principal components, but turned about the origin instead of the mean, so that
+    the prior N(0, I) keeps its place and its shape.
+
+    z_mean: shape (n, latent_dim). Returns points of shape (n, 2) and what to call the
+    two axes. Raises ValueError where there is only one latent dimension.
+    """
+    if z_mean.shape[1] == 1:
+        raise ValueError("one latent dimension makes no plane: train with two or more")
+    if z_mean.shape[1] == 2:
+        return z_mean, ["z[0]", "z[1]"]
+    variances, directions = np.linalg.eigh(np.cov(z_mean, rowvar=False))
+    largest = [-1, -2]  # eigh sorts ascending.
+    shares = variances[largest] / variances.sum()
+    names = [
+        f"principal component {i} ({share:.0%} of the variance of z_mean)"
+        for i, share in enumerate(shares, start=1)
+    ]
+    return z_mean @ directions[:, largest], names
+
+
+def draw_latent_plane(points, labels, class_names, axis_names):
+    """A scatter plot of the latent plane.
+
+    points: shape (n, 2); labels: class numbers, shape (n,), or None;
+    class_names: class_names[label] is what the legend calls a class.
+    Returns the matplotlib Figure.
+    """
+    figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
+    # In random order, so that no class lies on top of the others.
+    order = np.random.default_rng(0).permutation(len(points))
+    colours = plt.get_cmap("tab10")
+    axes.scatter(
+        *points[order].T,
+        c="C0" if labels is None else colours(labels[order] % 10),
+        s=8,
+        alpha=0.5,
+        linewidths=0,
+    )
+    for sigmas in (1, 2):  # of the prior N(0, I)
+        axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
+        axes.text(0, sigmas, f"{sigmas}σ", alpha=0.7, ha="center", va="bottom")
+    if labels is not None:
+        for label in np.unique(labels):
+            axes.scatter([], [], color=colours(label % 10), label=class_names[label])
+        figure.legend(loc="outside right center", title="class")
+    # The origin in the middle, as in the grid that generate_grid.py draws.
+    reach = max(3, 1.05 * np.abs(points).max())
+    axes.set(
+        aspect="equal",
+        xlim=(-reach, reach),
+        ylim=(-reach, reach),
+        xlabel=axis_names[0],
+        ylabel=axis_names[1],
+        title=f"{len(points):,} held-out images in the latent plane",
+    )
+    return figure
+
+
+def main():
+    parser = vae_mnist.command_line(__doc__, output="latent.png", images=True)
+    args = parser.parse_args()
+
+    vae, dataset = vae_mnist.load_vae_and_images(args.weights, args.data)
+    z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
+    points, axis_names = project(z_mean)
+    figure = draw_latent_plane(points, dataset.y_test, dataset.class_names, axis_names)
+    vae_mnist.save_picture(figure, args.output, args.show)
+
+
+if __name__ == "__main__":
+    with vae_mnist.errors_in_one_line():
+        main()

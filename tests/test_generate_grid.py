@@ -1,0 +1,128 @@
+"""generate_grid.py: the manifold, the right way up."""
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import run_script
+
+import generate_grid
+import plot_latent
+
+
+def paint(z):
+    """A decoder that paints its own z: z[0] in the left half, z[1] in the right."""
+    images = np.empty((len(z), 6, 4))
+    images[:, :, :2] = z[:, :1, None]
+    images[:, :, 2:] = z[:, 1:, None]
+    return images
+
+
+def test_right_is_z0_and_up_is_z1():
+    values = np.array([-2.0, 0.5, 3.0])
+    picture = generate_grid.tile(paint(generate_grid.plane_grid(values, 2)))
+    assert picture.shape == (18, 12)
+    for row in range(3):
+        for column in range(3):
+            cell = picture[6 * row : 6 * row + 6, 4 * column : 4 * column + 4]
+            assert (cell[:, :2] == values[column]).all()
+            assert (cell[:, 2:] == values[2 - row]).all()
+
+
+def test_tiling_keeps_colour():
+    images = np.random.default_rng(0).random((4, 5, 6, 3))
+    picture = generate_grid.tile(images)
+    assert picture.shape == (10, 12, 3)
+    np.testing.assert_array_equal(picture[5:, :6], images[2])
+
+
+def rendered(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+
+
+def test_a_place_in_the_grid_is_the_same_place_in_the_scatter():
+    values = np.linspace(-3, 3, 7)
+    points = generate_grid.plane_grid(values, 2)
+    for target in ([3, 3], [-3, 3], [3, -3]):
+        marked = (points == target).all(axis=1)
+        images = np.broadcast_to(marked[:, None, None], (49, 8, 8))
+        picture = generate_grid.tile(images)
+        names = ["z[0]", "z[1]"]
+        grid = generate_grid.draw_manifold(picture, values, names)
+        scatter = plot_latent.draw_latent_plane(points[marked], None, None, names)
+        # The white image and the one point lie in the same quarter of the axes.
+        for figure, colour in ((grid, (255, 255, 255)), (scatter, None)):
+            pixels = rendered(figure)
+            height = len(pixels)
+            box = figure.axes[0].get_window_extent()
+            inside = pixels[
+                int(height - box.y1) + 5 : int(height - box.y0) - 5,
+                int(box.x0) + 5 : int(box.x1) - 5,
+            ]
+            if colour:
+                hit = (inside == colour).all(axis=-1)
+            else:  # the point's blue, which no circle or text has
+                hit = inside[..., 2] - inside[..., 0] > 60
+            rows, columns = np.nonzero(hit)
+            assert (columns.mean() > inside.shape[1] / 2) == (target[0] > 0)
+            assert (rows.mean() < inside.shape[0] / 2) == (target[1] > 0)
+
+
+def test_axes_show_the_values():
+    values = np.array([-1.0, 0.0, 1.0])
+    axes = generate_grid.draw_manifold(np.zeros((9, 9)), values, ["x", "y"]).axes[0]
+    for ticks, labels in (
+        (axes.get_xticks(), axes.get_xticklabels()),
+        (axes.get_yticks(), axes.get_yticklabels()),
+    ):
+        assert ticks.tolist() == [0.5, 1.5, 2.5]
+        assert [float(label.get_text().replace("−", "-")) for label in labels] == [
+            -1,
+            0,
+            1,
+        ]
+    assert axes.get_xlim() == (0, 3) and axes.get_ylim() == (0, 3)
+
+
+def test_quantiles_have_equal_probability():
+    values = generate_grid.quantiles(20)
+    draws = np.random.default_rng(0).standard_normal(400_000)
+    below = (draws[:, None] < values).mean(axis=0)
+    np.testing.assert_allclose(below, (np.arange(20) + 0.5) / 20, atol=0.004)
+    assert generate_grid.quantiles(1) == [0]
+
+
+def test_other_dimensions_stay_zero():
+    values = np.array([1.0, 2.0])
+    z = generate_grid.plane_grid(values, 5, (3, 1))
+    assert z.shape == (4, 5)
+    assert not z[:, [0, 2, 4]].any()
+    np.testing.assert_array_equal(z[:, [3, 1]], [[1, 2], [2, 2], [1, 1], [2, 1]])
+
+
+@pytest.mark.parametrize("options", [[], ["--size", 5, "--range", 3]])
+def test_runs_from_another_folder(weights, tmp_path, options):
+    arguments = ["--weights", weights, *options, "--output", "picture.png"]
+    result = run_script("generate_grid.py", *arguments, cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == "wrote picture.png\n"
+    with PIL.Image.open(tmp_path / "picture.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert min(pixels.shape) > 1000
+    middle = pixels[200:1000, 200:1000]
+    assert middle.std() > 20  # neither black nor grey all over
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+@pytest.mark.parametrize("dims", [(0, 2), (0, 0), (-1, 0)])
+def test_dims_out_of_range(fails, weights, dims):
+    arguments = ["--weights", weights, "--dims", *dims]
+    fails("generate_grid.py", *arguments, says="2 latent dimensions")
+
+
+def test_unknown_picture_format(fails, weights):
+    fails("generate_grid.py", "--weights", weights, "--output", "a.xyz", says="xyz")
+
+
+def test_output_in_no_folder(fails, weights):
+    fails("generate_grid.py", "--weights", weights, "--output", "no/a.png", says="no/")

@@ -1,0 +1,139 @@
+"""The formulas against independent oracles, in float64 NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+import vae_mnist
+
+RNG = np.random.default_rng(0)
+
+
+def gaussian_log_density(z, mean, sigma):
+    log_densities = -0.5 * ((z - mean) / sigma) ** 2 - np.log(
+        sigma * (2 * np.pi) ** 0.5
+    )
+    return log_densities.sum(axis=-1)
+
+
+def bernoulli_loss(pixels, logits):
+    """−Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by NumPy's logaddexp."""
+    pixels, logits = np.float64(pixels), np.float64(logits)
+    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return -(pixels * white + (1 - pixels) * black).sum(axis=-1)
+
+
+def test_kl_is_zero_at_the_prior():
+    kl = vae_mnist.kl_divergence(np.zeros((3, 4)), np.zeros((3, 4)))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kl), np.zeros(3))
+
+
+def test_kl_equals_monte_carlo():
+    mean, sigma = (
+        np.array([[0.5, -1.0], [2.0, 0.0]]),
+        np.array([[0.3, 2.0], [1.5, 0.7]]),
+    )
+    z = mean + sigma * RNG.standard_normal((400_000, 2, 2))
+    log_ratio = gaussian_log_density(z, mean, sigma) - gaussian_log_density(z, 0, 1)
+    standard_error = log_ratio.std(axis=0) / len(z) ** 0.5
+    kl = vae_mnist.kl_divergence(mean, np.log(sigma))
+    assert (np.abs(kl - log_ratio.mean(axis=0)) < 5 * standard_error).all()
+
+
+@pytest.mark.parametrize("scale", [1, 50])
+def test_reconstruction_equals_bernoulli(scale):
+    logits = scale * RNG.choice([-1.0, -0.5, 0.0, 0.5, 1.0], (5, 30))
+    for pixels in (RNG.random((5, 30)), RNG.integers(0, 2, (5, 30)).astype(float)):
+        loss = vae_mnist.reconstruction_loss(pixels.astype("float32"), logits)
+        np.testing.assert_allclose(loss, bernoulli_loss(pixels, logits), rtol=1e-5)
+
+
+def test_sample_has_the_mean_and_sigma_of_the_posterior():
+    mean, sigma = np.float32([3.0, -1.0]), np.float32([0.2, 2.5])
+    count = 200_000
+    parameters = [np.tile(mean, (count, 1)), np.tile(np.log(sigma), (count, 1))]
+    z = vae_mnist.sample_latent(parameters, keras.random.SeedGenerator(0))
+    z = keras.ops.convert_to_numpy(z)
+    assert (np.abs(z.mean(axis=0) - mean) < 5 * sigma / count**0.5).all()
+    np.testing.assert_allclose(z.std(axis=0), sigma, rtol=0.01)
+    assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
+
+
+def images_of(count, shape=(6, 5)):
+    return RNG.integers(0, 256, (count, *shape)).astype("uint8")
+
+
+def test_noise_is_fresh_on_every_training_step():
+    vae = vae_mnist.VAE((6, 5), hidden=[8])
+    image = images_of(1)
+    seen = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(logs["reconstruction"])
+    )
+    vae.compile(optimizer=keras.optimizers.RMSprop(0.0), jit_compile=True)
+    vae.fit(np.repeat(image, 6, axis=0), batch_size=1, verbose=0, callbacks=[record])
+    # Keras logs the mean so far; with the weights frozen, only the noise differs.
+    steps = np.diff(np.arange(7) * np.append(0.0, seen))
+    assert len(np.unique(steps.round(3))) == 6
+
+
+def test_noise_is_fresh_on_every_epoch_of_train():
+    vae = vae_mnist.VAE((6, 5), hidden=[8])
+    images = images_of(3)
+    history = vae_mnist.train(vae, images, images, 5, 3, learning_rate=0.0).history
+    assert len(set(history["reconstruction"])) == 5
+    assert len(set(np.round(history["kl"], 4))) == 1
+
+
+def test_noise_is_fresh_on_every_predict():
+    vae = vae_mnist.VAE((6, 5), hidden=[8])
+    image = np.repeat(images_of(1), 4, axis=0)
+    logits = [vae.predict(image, batch_size=2, verbose=0)["logits"] for _ in range(2)]
+    assert len(np.unique(np.concatenate(logits)[:, 0])) == 8
+
+
+def forward(vae, images):
+    """z_mean, z_log_sigma and, for z = z_mean, logits: by NumPy in float64."""
+    values = iter([np.float64(w) for w in vae.get_weights() if w.ndim])
+    layers = [(kernel, next(values)) for kernel in values if kernel.ndim == 2]
+    hidden, mean, log_sigma, decoder_hidden, logits = layers
+    h = np.tanh(
+        np.float64(images).reshape(len(images), -1) / 255 @ hidden[0] + hidden[1]
+    )
+    z_mean = h @ mean[0] + mean[1]
+    h_decoder = np.tanh(z_mean @ decoder_hidden[0] + decoder_hidden[1])
+    return (
+        z_mean,
+        h @ log_sigma[0] + log_sigma[1],
+        h_decoder @ logits[0] + logits[1],
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20])
+def test_loss_is_reconstruction_plus_beta_kl_per_image(batch_size):
+    beta = 3.0
+    vae = vae_mnist.VAE((6, 5), hidden=[8], beta=beta)
+    kernel, bias = vae.get_layer("z_log_sigma").get_weights()
+    # σ = e⁻²⁰ leaves no noise, so that NumPy can compute the same loss.
+    vae.get_layer("z_log_sigma").set_weights([kernel, bias - 20])
+    images = images_of(20)
+    vae.compile()
+    losses = vae.evaluate(images, batch_size=batch_size, verbose=0, return_dict=True)
+
+    z_mean, z_log_sigma, logits = forward(vae, images)
+    sigma = np.exp(z_log_sigma)
+    kl = 0.5 * (sigma**2 + z_mean**2 - 1 - np.log(sigma**2)).sum(axis=-1).mean()
+    reconstruction = bernoulli_loss(images.reshape(20, -1) / 255, logits).mean()
+    assert losses["kl"] == pytest.approx(kl, rel=1e-4)
+    assert losses["reconstruction"] == pytest.approx(reconstruction, rel=1e-4)
+    assert losses["loss"] == pytest.approx(reconstruction + beta * kl, rel=1e-4)
+
+
+def test_overfits_20_images():
+    images = (255 * RNG.integers(0, 2, (20, 6, 5))).astype("uint8")
+    keras.utils.set_random_seed(0)
+    vae = vae_mnist.VAE((6, 5), hidden=[64], latent_dim=8, beta=0.01)
+    many = np.tile(images, (50, 1, 1))  # 50 steps an epoch, for speed
+    history = vae_mnist.train(vae, many, images, 16, 20, 3e-3).history
+    assert history["reconstruction"][0] > 5  # 30 fair coins: 30·log 2 = 20.8 nats
+    assert history["val_reconstruction"][-1] < 1

@@ -1,0 +1,99 @@
+"""plot_latent.py: the class clusters."""
+
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import numpy as np
+import PIL.Image
+from conftest import run_script
+
+import plot_latent
+
+RNG = np.random.default_rng(0)
+
+
+def test_colours_match_labels():
+    points, labels = RNG.standard_normal((200, 2)), RNG.integers(0, 10, 200)
+    names = [f"digit {label}" for label in range(10)]
+    figure = plot_latent.draw_latent_plane(points, labels, names, ["a", "b"])
+    drawn = figure.axes[0].collections[0]
+    (legend,) = figure.legends
+    colour_of = {
+        text.get_text(): matplotlib.colors.to_rgb(handle.get_facecolor()[0])
+        for text, handle in zip(legend.texts, legend.legend_handles, strict=True)
+    }
+    assert list(colour_of) == names
+    assert len(set(colour_of.values())) == 10
+    label_at = {
+        tuple(point): label for point, label in zip(points, labels, strict=True)
+    }
+    offsets, colours = drawn.get_offsets(), drawn.get_facecolors()
+    assert len(offsets) == 200
+    for point, colour in zip(offsets, colours, strict=True):
+        assert tuple(colour[:3]) == colour_of[names[label_at[tuple(point)]]]
+
+
+def test_no_labels_one_colour():
+    figure = plot_latent.draw_latent_plane(
+        RNG.standard_normal((9, 2)), None, None, ["a", "b"]
+    )
+    assert len(np.unique(figure.axes[0].collections[0].get_facecolors(), axis=0)) == 1
+    assert figure.legends == []
+
+
+def test_axes_are_equal_and_centred():
+    points = np.array([[5.0, 0.0], [0.0, -1.0]])
+    axes = plot_latent.draw_latent_plane(points, None, None, ["x", "y"]).axes[0]
+    assert axes.get_aspect() == 1
+    left, right = axes.get_xlim()
+    assert axes.get_ylim() == (left, right)
+    assert left == -right and right > 5
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+
+
+def test_pca_finds_the_plane_of_largest_variance():
+    # An ellipsoid with axes of 3, 2 and 0.5, turned and moved.
+    turned, _ = np.linalg.qr(RNG.standard_normal((3, 3)))
+    coordinates = RNG.standard_normal((20_000, 3)) * [2.0, 0.5, 3.0]
+    points, names = plot_latent.project(coordinates @ turned.T + [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(points.std(axis=0), [3.0, 2.0], rtol=0.03)
+    centred = points - points.mean(axis=0)
+    assert abs(np.corrcoef(centred[:, 0], coordinates[:, 2])[0, 1]) > 0.99
+    assert "68% of the variance" in names[0]  # 9 / (9 + 4 + 0.25)
+    assert "30% of the variance" in names[1]
+
+
+def test_two_dimensions_stay_as_they_are():
+    z_mean = RNG.standard_normal((5, 2))
+    points, names = plot_latent.project(z_mean)
+    np.testing.assert_array_equal(points, z_mean)
+    assert names == ["z[0]", "z[1]"]
+
+
+def test_runs_from_another_folder(weights, tmp_path):
+    result = run_script("plot_latent.py", "--weights", weights, cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    with PIL.Image.open(tmp_path / "latent.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert min(pixels.shape[:2]) > 800
+    # All three classes' colours are there, though the points are translucent.
+    for name in ("C0", "C1", "C2"):
+        colour = np.array(matplotlib.colors.to_rgb(name)) * 255
+        distances = np.abs(pixels - colour).max(axis=-1)
+        assert (distances < 3).sum() > 50
+
+
+def test_one_latent_dimension_is_no_plane(fails, npz, run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--epochs", 1, "--hidden", 4, "--latent-dim", 1, "--data", npz]
+    path = tmp_path / "line.weights.h5"
+    assert run_here("vae_mnist.py", *options, "--weights", path).status == 0
+    fails("plot_latent.py", "--weights", path, says="one latent dimension")
+    fails("generate_grid.py", "--weights", path, says="1 latent dimension")
+
+
+def test_show_without_a_display(weights, run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("agg")
+    result = run_here("plot_latent.py", "--weights", weights, "--show")
+    assert result.status == 1
+    assert result.stderr == "error: no window can be opened here; see latent.png\n"

@@ -1,0 +1,492 @@
+"""Trains a variational autoencoder (VAE) on images, without labels.
+
+    python vae_mnist.py                        all of MNIST, 20 epochs
+    python vae_mnist.py --latent-dim 20        a latent space of 20 dimensions
+    python vae_mnist.py --data mnist.npz       images from a file
+
+An image travels through the script from top to bottom: encoder → (z_mean,
+z_log_sigma) → sampling → decoder → loss. The weights end up in one file, which
+plot_latent.py and generate_grid.py draw.
+
+The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+import warnings
+
+import data
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Keeps TensorFlow's start-up chatter from the terminal.
+
+    Since 2.17 some of it ignores TF_CPP_MIN_LOG_LEVEL, so the error stream itself
+    is turned away during the import. A user who sets the variable lower sees all.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if level != "3" or sys.stderr is None:
+        yield
+        return
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+with quiet_start():
+    import h5py
+    import keras
+    from keras import layers, ops
+
+# Hyperparameters: what a run uses unless its options say otherwise.
+HIDDEN = [256]  # units of each hidden layer, in encoder order
+LATENT_DIM = 2  # a plane can be drawn
+ACTIVATION = "tanh"  # the paper's own choice, appendix C.1
+BETA = 1.0  # weight of the KL divergence; 1 makes the loss the negative ELBO
+BATCH_SIZE = 100  # images per step
+LEARNING_RATE = 3e-3  # of the first step; a cosine takes it to 0 at the last
+EPOCHS = 20  # passes over the training images …
+STEPS = 4000  # … or more, until there were so many steps: small sets need them
+WEIGHTS = "vae_mnist.weights.h5"
+
+
+def sample_latent(parameters, seed):
+    """The reparameterization z = z_mean + σ·ε, Kingma & Welling 2013, section 2.4.
+
+    parameters: z_mean and z_log_sigma = log σ, each of shape (n, latent_dim).
+    seed: the keras.random.SeedGenerator that the noise comes from.
+    Returns z, shape (n, latent_dim): a draw from q(z|x) that gradients flow through.
+    """
+    z_mean, z_log_sigma = parameters
+    epsilon = keras.random.normal(ops.shape(z_mean), seed=seed)  # ε ~ N(0, I)
+    return z_mean + ops.exp(z_log_sigma) * epsilon
+
+
+def reconstruction_loss(pixels, logits):
+    """−log p(x|z) of a Bernoulli decoder, Kingma & Welling 2013, appendix C.1.
+
+    With p = sigmoid(logit), −x·log p − (1 − x)·log(1 − p) = softplus(logit) − x·logit,
+    which is finite for every logit.
+
+    pixels: x in [0, 1]; logits: log-odds of a white pixel; both of shape (n, pixels).
+    Returns nats per image, summed over its pixels, shape (n,).
+    """
+    return ops.sum(ops.softplus(logits) - pixels * logits, axis=-1)
+
+
+def kl_divergence(z_mean, z_log_sigma):
+    """KL(q(z|x) ‖ N(0, I)) in closed form, Kingma & Welling 2013, appendix B.
+
+    z_mean, z_log_sigma: mean and log σ of q(z|x), each of shape (n, latent_dim).
+    Returns nats per image, summed over the latent dimensions, shape (n,).
+    """
+    return 0.5 * ops.sum(
+        ops.exp(2 * z_log_sigma) + z_mean**2 - 1 - 2 * z_log_sigma, axis=-1
+    )
+
+
+class VAE(keras.Model):
+    """A dense variational autoencoder with a Bernoulli decoder.
+
+    image_shape: (H, W) or (H, W, 3) of the uint8 images that the model takes.
+    hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+    latent_dim: dimensions of z.
+    activation: of the hidden layers, by the name Keras knows it by.
+    beta: weight of the KL divergence in the loss (Higgins et al. 2017); 1 is a VAE.
+
+    The VAE maps images to a dict of `pixels`, `z_mean`, `z_log_sigma` and `logits`.
+    `vae.encoder` maps images to `z_mean` and `z_log_sigma`, each (n, latent_dim).
+    `vae.decoder` maps z to `logits`, (n, pixels); `vae.decode` makes images of z.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        hidden=HIDDEN,
+        latent_dim=LATENT_DIM,
+        activation=ACTIVATION,
+        beta=BETA,
+    ):
+        # Encoder: images → q(z|x) = N(z_mean, σ²I)
+        images = keras.Input(image_shape, dtype="uint8", name="images")
+        pixels = layers.Flatten()(images)  # (n, H, W) → (n, H·W)
+        pixels = layers.Rescaling(1 / 255, name="pixels")(pixels)
+        h = pixels
+        for units in hidden:
+            h = layers.Dense(units, activation)(h)
+        z_mean = layers.Dense(latent_dim, name="z_mean")(h)
+        z_log_sigma = layers.Dense(latent_dim, name="z_log_sigma")(h)
+        parameters = {"z_mean": z_mean, "z_log_sigma": z_log_sigma}
+        encoder = keras.Model(images, parameters, name="encoder")
+
+        # The generator must be an argument: captured by the function instead, it
+        # would repeat its noise on every step under JAX.
+        z = layers.Lambda(
+            sample_latent,
+            output_shape=(latent_dim,),
+            arguments={"seed": keras.random.SeedGenerator()},
+            name="z",
+        )([z_mean, z_log_sigma])
+
+        # Decoder: z → p(x|z) = Bernoulli(sigmoid(logits))
+        # So few numbers feed its first layer that Keras' narrow kernels and zero
+        # biases would start all units as near copies of each other. Drawn wide, they
+        # tile the latent space from the first step.
+        wide = keras.initializers.RandomNormal(stddev=math.sqrt(8 / latent_dim))
+        z_input = keras.Input([latent_dim], name="z")
+        h = layers.Dense(
+            hidden[-1], activation, kernel_initializer=wide, bias_initializer=wide
+        )(z_input)
+        for units in reversed(hidden[:-1]):
+            h = layers.Dense(units, activation)(h)
+        logits = layers.Dense(math.prod(image_shape), name="logits")(h)
+        decoder = keras.Model(z_input, logits, name="decoder")
+
+        super().__init__(
+            images, {"pixels": pixels, **parameters, "logits": decoder(z)}, name="vae"
+        )
+        self.encoder = encoder
+        self.decoder = decoder
+        self.config = {
+            "image_shape": list(image_shape),
+            "hidden": list(hidden),
+            "latent_dim": latent_dim,
+            "activation": activation,
+            "beta": beta,
+        }
+        self.reconstruction = keras.metrics.Mean("reconstruction")
+        self.kl = keras.metrics.Mean("kl")
+
+    def get_config(self):
+        return dict(self.config)
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        """The negative evidence lower bound, averaged over the batch, in nats.
+
+        Kingma & Welling 2013, equation 10, with one draw of z per image.
+        """
+        reconstruction = reconstruction_loss(y_pred["pixels"], y_pred["logits"])
+        kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
+        self.reconstruction.update_state(reconstruction)
+        self.kl.update_state(kl)
+        return ops.mean(reconstruction + self.config["beta"] * kl)
+
+    def decode(self, z):
+        """The images that the decoder makes of latent points.
+
+        z: shape (n, latent_dim). Returns the mean of p(x|z), the probability of each
+        pixel to be white: float32 in [0, 1], shape (n, *image_shape).
+        """
+        logits = self.decoder.predict(z, batch_size=1000, verbose=0)
+        probabilities = ops.convert_to_numpy(ops.sigmoid(logits))
+        return probabilities.reshape(-1, *self.config["image_shape"])
+
+
+class PlainLine(keras.callbacks.Callback):
+    """One line per epoch, for output that is not a terminal."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.start
+        names = ["loss", "reconstruction", "kl"]
+        names += [f"val_{name}" for name in names]
+        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in names)
+        print(f"epoch {epoch + 1}/{self.params['epochs']}  {losses}  {seconds:.1f} s")
+
+
+def default_epochs(images: int, batch_size: int) -> int:
+    """EPOCHS, or as many as make STEPS steps where the data set is small."""
+    return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
+
+
+def train(vae, images, held_out, epochs, batch_size, learning_rate):
+    """Fits `vae` to images with RMSprop.
+
+    images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
+    Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
+    """
+    steps = math.ceil(len(images) / batch_size)
+    vae.compile(
+        optimizer=keras.optimizers.RMSprop(
+            keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs)
+        ),
+        # "auto" would leave XLA out on the CPU, and one step at a time spends more
+        # on Python than on the model: together they halve the time of an epoch.
+        jit_compile=True,
+        steps_per_execution=min(steps, 100),
+    )
+    terminal = sys.stdout.isatty()
+    return vae.fit(
+        images,
+        validation_data=(held_out,),
+        batch_size=batch_size,
+        epochs=epochs,
+        verbose=1 if terminal else 0,
+        callbacks=[] if terminal else [PlainLine()],
+    )
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a path to write to beside `path`; moves the file into place at the end.
+
+    At every moment `path` is a whole file, the old one or the new one.
+    """
+    path = pathlib.Path(path)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_vae(vae, path, source):
+    """Writes the weights and, as a JSON attribute, what it takes to rebuild the VAE.
+
+    path: must end in .weights.h5, as Keras requires.
+    source: what data.load takes to read the images that the VAE was trained on.
+    """
+    with replacing(path) as part:
+        vae.save_weights(part)
+        with h5py.File(part, "r+") as file:
+            file.attrs["vae"] = json.dumps({"model": vae.get_config(), "data": source})
+
+
+def load_vae(path):
+    """Reads what save_vae wrote. Returns the VAE and the source of its images.
+
+    Raises FileNotFoundError where there is no file, ValueError where it is not one
+    that save_vae wrote.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"there are no weights in {path}: python vae_mnist.py trains and saves them"
+        )
+    try:
+        with h5py.File(path) as file:
+            settings = json.loads(file.attrs["vae"])
+        vae = VAE(**settings["model"])
+        with warnings.catch_warnings():
+            # Keras only warns where it leaves a layer as it was at random.
+            warnings.simplefilter("error", UserWarning)
+            vae.load_weights(path)
+        return vae, settings["data"]
+    except Exception as error:  # h5py and Keras raise a dozen kinds of them.
+        raise ValueError(
+            f"{path} does not hold weights written by vae_mnist.py: {error}"
+        ) from error
+
+
+def load_vae_and_images(path, source=None):
+    """Reads a VAE and the images to show it: `source`, or what it was trained on.
+
+    Returns the VAE and a data.Dataset. Raises what load_vae and data.load raise, and
+    ValueError where the images have another shape than the VAE's.
+    """
+    vae, trained_on = load_vae(path)
+    dataset = data.load(source or trained_on)
+    expected = tuple(vae.config["image_shape"])
+    if dataset.x_test.shape[1:] != expected:
+        raise ValueError(
+            f"{dataset.source} has images of shape {dataset.x_test.shape[1:]},"
+            f" but {path} was trained on {expected}"
+        )
+    return vae, dataset
+
+
+def weights_file(name: str) -> str:
+    """The type of --weights."""
+    if not name.endswith(".weights.h5"):
+        raise argparse.ArgumentTypeError("the name must end in .weights.h5")
+    return name
+
+
+def positive_int(text: str) -> int:
+    """The type of options that count something."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def not_negative(text: str) -> float:
+    """The type of options that measure something."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return value
+
+
+def command_line(docstring, output=None, images=False):
+    """The parser of a script, with the options that mean the same in all of them.
+
+    docstring: the script's own, which becomes its help text.
+    output: for a script that draws, the name of its picture.
+    images: whether a companion script needs images too.
+    """
+    parser = argparse.ArgumentParser(
+        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    option = parser.add_argument
+    option(
+        "--weights",
+        type=weights_file,
+        default=WEIGHTS,
+        metavar="FILE",
+        help="the weights file (default: %(default)s)",
+    )
+    if images:
+        option(
+            "--data",
+            metavar="SOURCE",
+            help=f"{data.SOURCES} (default: what the weights were trained on)",
+        )
+    if output:
+        option(
+            "--output",
+            default=output,
+            metavar="FILE",
+            help="the picture (default: %(default)s)",
+        )
+        option("--show", action="store_true", help="open a window, too")
+    return parser
+
+
+def save_picture(figure, path, show=False):
+    """Writes a matplotlib Figure to `path`, and shows it in a window if asked to."""
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150)
+    print(f"wrote {path}")
+    if show:
+        import matplotlib.pyplot as plt
+
+        if plt.get_backend().lower() == "agg":
+            raise ValueError(f"no window can be opened here; see {path}")
+        plt.show()
+
+
+@contextlib.contextmanager
+def errors_in_one_line():
+    """Where the user got something wrong: one line on stderr and exit status 1."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        sys.exit("error: " + " ".join(str(error).split()))
+
+
+def main():
+    parser = command_line(__doc__)
+    option = parser.add_argument
+    option(
+        "--data",
+        default="mnist",
+        metavar="SOURCE",
+        help=f"{data.SOURCES} (default: %(default)s)",
+    )
+    option(
+        "--epochs",
+        type=positive_int,
+        metavar="N",
+        help=f"passes over the training images (default: {EPOCHS}, or as many as make"
+        f" {STEPS} steps where there are few images)",
+    )
+    option(
+        "--batch-size",
+        type=positive_int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="images per step (default: %(default)s)",
+    )
+    option(
+        "--hidden",
+        type=positive_int,
+        nargs="+",
+        default=HIDDEN,
+        metavar="N",
+        help="units of the encoder's hidden layers; the decoder has them in reverse"
+        f" (default: {' '.join(map(str, HIDDEN))})",
+    )
+    option(
+        "--latent-dim",
+        type=positive_int,
+        default=LATENT_DIM,
+        metavar="N",
+        help="dimensions of the latent space (default: %(default)s)",
+    )
+    option(
+        "--activation",
+        choices=["tanh", "relu", "elu", "silu"],
+        default=ACTIVATION,
+        help="of the hidden layers (default: %(default)s)",
+    )
+    option(
+        "--learning-rate",
+        type=not_negative,
+        default=LEARNING_RATE,
+        metavar="X",
+        help="of the first step; a cosine takes it to 0 (default: %(default)s)",
+    )
+    option(
+        "--beta",
+        type=not_negative,
+        default=BETA,
+        metavar="X",
+        help="weight of the KL divergence in the loss (default: %(default)s)",
+    )
+    option(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of all random numbers (default: %(default)s)",
+    )
+    args = parser.parse_args()
+
+    folder = pathlib.Path(args.weights).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} to write weights into")
+    dataset = data.load(args.data)
+
+    keras.utils.set_random_seed(args.seed)
+    vae = VAE(
+        dataset.x_train.shape[1:],
+        args.hidden,
+        args.latent_dim,
+        args.activation,
+        args.beta,
+    )
+    history = train(
+        vae,
+        dataset.x_train,
+        dataset.x_test,
+        epochs=args.epochs or default_epochs(len(dataset.x_train), args.batch_size),
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+    )
+    save_vae(vae, args.weights, dataset.source)
+
+    held_out = {name: values[-1] for name, values in history.history.items()}
+    print(
+        f"held-out loss {held_out['val_loss']:.2f} nats per image"
+        f" = reconstruction {held_out['val_reconstruction']:.2f}"
+        f" + {args.beta:g} · KL {held_out['val_kl']:.2f}; weights in {args.weights}"
+    )
+
+
+if __name__ == "__main__":
+    with errors_in_one_line():
+        main()
