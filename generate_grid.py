@@ -59,10 +59,10 @@ def draw_manifold(picture, values, axis_names):
     figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
     # In units of whole images, counted from the bottom left corner.
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size, 0, size))
-    shown = np.linspace(0, size - 1, min(size, 9)).round().astype(int)
+    shown = np.linspace(0, size - 1, min(size, 20)).round().astype(int)
     names = [f"{values[i]:.2f}" for i in shown]
-    axes.set_xticks(shown + 0.5, names)
-    axes.set_yticks(shown + 0.5, names)
+    axes.set_xticks(shown + 0.5, names, fontsize=7)
+    axes.set_yticks(shown + 0.5, names, fontsize=7)
     axes.set(
         xlabel=axis_names[0],
         ylabel=axis_names[1],
