@@ -7,6 +7,7 @@ z[0] grows to the right and z[1] grows upward, as in the picture of plot_latent.
 what is drawn at a place here belongs to the cluster at that place there.
 """
 
+import math
 import statistics
 
 import matplotlib.pyplot as plt
@@ -49,7 +50,7 @@ def tile(images):
     return rows.reshape(size * height, size * width, *channels)
 
 
-def draw_manifold(picture, values, axis_names):
+def draw_manifold(picture, values, axis_names, title=None):
     """The tiled picture with the z values of its columns and rows on the axes.
 
     picture: shape (size·H, size·W) or (size·H, size·W, 3), in [0, 1];
@@ -59,14 +60,14 @@ def draw_manifold(picture, values, axis_names):
     figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
     # In units of whole images, counted from the bottom left corner.
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size, 0, size))
-    shown = np.linspace(0, size - 1, min(size, 20)).round().astype(int)
+    shown = np.arange(0, size, math.ceil(size / 20))
     names = [f"{values[i]:.2f}" for i in shown]
     axes.set_xticks(shown + 0.5, names, fontsize=7)
     axes.set_yticks(shown + 0.5, names, fontsize=7)
     axes.set(
         xlabel=axis_names[0],
         ylabel=axis_names[1],
-        title=f"{size} × {size} decoded points of the latent plane",
+        title=title,
     )
     return figure
 
@@ -101,14 +102,18 @@ def main():
     i, j = args.dims
     if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
         raise ValueError(
-            f"--dims {i} {j}: choose two of the {latent_dim} latent dimensions, from 0"
+            f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
+            f" this VAE has {latent_dim}"
         )
     if args.range is None:
         values = quantiles(args.size)
     else:
         values = np.linspace(-args.range, args.range, args.size)
     picture = tile(vae.decode(plane_grid(values, latent_dim, args.dims)))
-    figure = draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"])
+    title = f"{args.size} × {args.size} decoded points of the latent plane"
+    if latent_dim > 2:
+        title += f", the other {latent_dim - 2} dimensions at 0"
+    figure = draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"], title)
     vae_mnist.save_picture(figure, args.output, args.show)
 
 

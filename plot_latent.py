@@ -7,10 +7,14 @@ label: where the classes form clusters, it found them by itself. With more than 
 latent dimensions the picture shows the plane in which the points vary most (PCA).
 """
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 import vae_mnist
+
+LEGEND = 60  # classes; of more than that, a legend would be larger than the plane
 
 
 def project(z_mean):
@@ -46,21 +50,27 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
-    colours = plt.get_cmap("tab10")
+    classes = len(class_names or [])
+    if classes <= 10:
+        colours = plt.get_cmap("tab10")(np.arange(10))
+    else:
+        colours = plt.get_cmap("gist_rainbow")(np.linspace(0, 1, classes))
     axes.scatter(
         *points[order].T,
-        c="C0" if labels is None else colours(labels[order] % 10),
-        s=8,
+        c="C0" if labels is None else colours[labels[order]],
+        s=np.clip(80_000 / len(points), 8, 40),  # small, but not sparse
         alpha=0.5,
         linewidths=0,
     )
-    for sigmas in (1, 2):  # of the prior N(0, I)
+    for sigmas, name in (1, "1σ of the prior"), (2, "2σ"):
         axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
-        axes.text(0, sigmas, f"{sigmas}σ", alpha=0.7, ha="center", va="bottom")
-    if labels is not None:
-        for label in np.unique(labels):
-            axes.scatter([], [], color=colours(label % 10), label=class_names[label])
-        figure.legend(loc="outside right center", title="class")
+        axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
+    if 0 < classes <= LEGEND:
+        for colour, name in zip(colours, class_names, strict=False):
+            axes.scatter([], [], color=colour, label=name)
+        figure.legend(
+            loc="outside right center", title="class", ncols=math.ceil(classes / 30)
+        )
     # The origin in the middle, as in the grid that generate_grid.py draws.
     reach = max(3, 1.05 * np.abs(points).max())
     axes.set(

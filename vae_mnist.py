@@ -195,6 +195,13 @@ class VAE(keras.Model):
         return probabilities.reshape(-1, *self.config["image_shape"])
 
 
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar, which is too long for a terminal until the epoch's end."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, {"loss": logs["loss"]})
+
+
 class PlainLine(keras.callbacks.Callback):
     """One line per epoch, for output that is not a terminal."""
 
@@ -206,7 +213,8 @@ class PlainLine(keras.callbacks.Callback):
         names = ["loss", "reconstruction", "kl"]
         names += [f"val_{name}" for name in names]
         losses = "  ".join(f"{name} {logs[name]:.2f}" for name in names)
-        print(f"epoch {epoch + 1}/{self.params['epochs']}  {losses}  {seconds:.1f} s")
+        count = f"{epoch + 1}/{self.params['epochs']}"
+        print(f"epoch {count}  {losses}  {seconds:.1f} s", flush=True)
 
 
 def default_epochs(images: int, batch_size: int) -> int:
@@ -214,10 +222,11 @@ def default_epochs(images: int, batch_size: int) -> int:
     return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
 
 
-def train(vae, images, held_out, epochs, batch_size, learning_rate):
+def train(vae, images, held_out, epochs, batch_size, learning_rate, callbacks=()):
     """Fits `vae` to images with RMSprop.
 
     images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
+    callbacks: keras.callbacks.Callback objects for fit.
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
     """
     steps = math.ceil(len(images) / batch_size)
@@ -231,6 +240,7 @@ def train(vae, images, held_out, epochs, batch_size, learning_rate):
         jit_compile=True,
         steps_per_execution=min(steps, 100),
     )
+    print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
     terminal = sys.stdout.isatty()
     return vae.fit(
         images,
@@ -238,8 +248,19 @@ def train(vae, images, held_out, epochs, batch_size, learning_rate):
         batch_size=batch_size,
         epochs=epochs,
         verbose=1 if terminal else 0,
-        callbacks=[] if terminal else [PlainLine()],
+        callbacks=[*callbacks, Progress() if terminal else PlainLine()],
     )
+
+
+def check_place(path):
+    """Raises OSError where no file can be written at `path`."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write into")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"no permission to write into {path.parent}")
 
 
 @contextlib.contextmanager
@@ -249,6 +270,7 @@ def replacing(path):
     At every moment `path` is a whole file, the old one or the new one.
     """
     path = pathlib.Path(path)
+    check_place(path)
     part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield part
@@ -301,8 +323,15 @@ def load_vae_and_images(path, source=None):
     ValueError where the images have another shape than the VAE's.
     """
     vae, trained_on = load_vae(path)
-    dataset = data.load(source or trained_on)
     expected = tuple(vae.config["image_shape"])
+    try:
+        dataset = data.load(source or trained_on, expected[0], len(expected) == 3)
+    except FileNotFoundError as error:
+        if source:
+            raise
+        raise FileNotFoundError(
+            f"the images that {path} was trained on are gone: {error} as --data"
+        ) from error
     if dataset.x_test.shape[1:] != expected:
         raise ValueError(
             f"{dataset.source} has images of shape {dataset.x_test.shape[1:]},"
@@ -318,6 +347,13 @@ def weights_file(name: str) -> str:
     return name
 
 
+def output_file(name: str) -> str:
+    """The type of --output: its ending says the format, its folder is there."""
+    if not pathlib.Path(name).suffix:
+        raise argparse.ArgumentTypeError("the name must have an ending, such as .png")
+    return name
+
+
 def positive_int(text: str) -> int:
     """The type of options that count something."""
     if not (text.isdecimal() and int(text) > 0):
@@ -327,10 +363,10 @@ def positive_int(text: str) -> int:
 
 def not_negative(text: str) -> float:
     """The type of options that measure something."""
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
 
 
 def command_line(docstring, output=None, images=False):
@@ -360,24 +396,28 @@ def command_line(docstring, output=None, images=False):
     if output:
         option(
             "--output",
+            type=output_file,
             default=output,
             metavar="FILE",
-            help="the picture (default: %(default)s)",
+            help="the picture; its ending says the format (default: %(default)s)",
         )
         option("--show", action="store_true", help="open a window, too")
     return parser
 
 
 def save_picture(figure, path, show=False):
-    """Writes a matplotlib Figure to `path`, and shows it in a window if asked to."""
+    """Writes a matplotlib Figure to `path`, and shows it in a window if asked to.
+
+    Raises ValueError where there is no such format, or no window.
+    """
+    import matplotlib.pyplot as plt
+
+    if show and plt.get_backend().lower() == "agg":
+        raise ValueError(f"no window can be opened here: open {path} without --show")
     with replacing(path) as part:
-        figure.savefig(part, dpi=150)
+        figure.savefig(part, dpi=150, format=part.suffix[1:])
     print(f"wrote {path}")
     if show:
-        import matplotlib.pyplot as plt
-
-        if plt.get_backend().lower() == "agg":
-            raise ValueError(f"no window can be opened here; see {path}")
         plt.show()
 
 
@@ -399,6 +439,14 @@ def main():
         metavar="SOURCE",
         help=f"{data.SOURCES} (default: %(default)s)",
     )
+    option(
+        "--image-size",
+        type=positive_int,
+        default=28,
+        metavar="N",
+        help="height and width that a folder's images get (default: %(default)s)",
+    )
+    option("--color", action="store_true", help="keep the colours of a folder's images")
     option(
         "--epochs",
         type=positive_int,
@@ -430,10 +478,8 @@ def main():
         option(name, type=kind, default=default, help=f"{meaning} (default: {default})")
     args = parser.parse_args()
 
-    folder = pathlib.Path(args.weights).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} to write weights into")
-    dataset = data.load(args.data)
+    check_place(args.weights)
+    dataset = data.load(args.data, args.image_size, args.color)
 
     keras.utils.set_random_seed(args.seed)
     vae = VAE(

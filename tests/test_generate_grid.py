@@ -117,7 +117,7 @@ def test_runs_from_another_folder(weights, tmp_path, options):
 @pytest.mark.parametrize("dims", [(0, 2), (0, 0), (-1, 0)])
 def test_dims_out_of_range(fails, weights, dims):
     arguments = ["--weights", weights, "--dims", *dims]
-    fails("generate_grid.py", *arguments, says="2 latent dimensions")
+    fails("generate_grid.py", *arguments, says="this VAE has 2")
 
 
 def test_unknown_picture_format(fails, weights):
@@ -125,4 +125,16 @@ def test_unknown_picture_format(fails, weights):
 
 
 def test_output_in_no_folder(fails, weights):
-    fails("generate_grid.py", "--weights", weights, "--output", "no/a.png", says="no/")
+    arguments = ["--weights", weights, "--output", "no/a.png"]
+    fails("generate_grid.py", *arguments, says="there is no folder no")
+
+
+def test_output_without_a_format(run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_here("generate_grid.py", "--output", "grid").status == 2
+
+
+def test_output_is_a_folder(fails, weights, tmp_path):
+    (tmp_path / "a.png").mkdir()
+    arguments = ["--weights", weights, "--output", tmp_path / "a.png"]
+    fails("generate_grid.py", *arguments, says="is a folder")

@@ -4,6 +4,7 @@ import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
+import pytest
 from conftest import run_script
 
 import plot_latent
@@ -88,12 +89,19 @@ def test_one_latent_dimension_is_no_plane(fails, npz, run_here, tmp_path, monkey
     path = tmp_path / "line.weights.h5"
     assert run_here("vae_mnist.py", *options, "--weights", path).status == 0
     fails("plot_latent.py", "--weights", path, says="one latent dimension")
-    fails("generate_grid.py", "--weights", path, says="1 latent dimension")
+    fails("generate_grid.py", "--weights", path, says="this VAE has 1")
 
 
-def test_show_without_a_display(weights, run_here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_show_without_a_display(fails, weights):
     plt.switch_backend("agg")
-    result = run_here("plot_latent.py", "--weights", weights, "--show")
-    assert result.status == 1
-    assert result.stderr == "error: no window can be opened here; see latent.png\n"
+    fails("plot_latent.py", "--weights", weights, "--show", says="no window")
+
+
+@pytest.mark.parametrize(("classes", "named"), [(30, True), (1000, False)])
+def test_many_classes(classes, named):
+    labels = np.arange(classes).repeat(3)
+    points = RNG.standard_normal((len(labels), 2))
+    names = [f"class {i}" for i in range(classes)]
+    figure = plot_latent.draw_latent_plane(points, labels, names, ["a", "b"])
+    assert len(np.unique(figure.axes[0].collections[0].get_facecolors(), axis=0)) > 29
+    assert bool(figure.legends) == named

@@ -56,7 +56,8 @@ def test_a_run_prints_its_own_lines_only(npz, tmp_path):
     result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=environment)
     assert result.status == 0
     assert result.stderr == ""
-    first, second, last = result.stdout.splitlines()
+    start, first, second, last = result.stdout.splitlines()
+    assert start == "training on 250 images, 2 epochs"
     assert first.startswith("epoch 1/2  loss ")
     assert second.startswith("epoch 2/2  loss ")
     for name in ("reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"):
@@ -146,7 +147,7 @@ def test_bad_options_end_in_a_usage_error(run_here, arguments):
 
 def test_help_shows_every_default(run_here):
     text = " ".join(run_here("vae_mnist.py", "--help").stdout.split())
-    assert text.count("(default: ") == 10
+    assert text.count("(default: ") == 11
 
 
 @pytest.mark.parametrize(
