@@ -352,7 +352,7 @@ def load_images(folder: pathlib.Path, size: int, color: bool) -> Dataset:
 
 
 def with_progress(items):
-    """Yields `items`, with a progress bar on a terminal if it takes a while."""
+    """Yields `items`, a list, with a progress bar on a terminal if it takes a while."""
     start, bar = time.monotonic(), None
     for done, item in enumerate(items):
         yield item
@@ -360,7 +360,7 @@ def with_progress(items):
             if bar is None:
                 from keras.utils import Progbar
 
-                bar = Progbar(len(items), unit_name="image")
+                bar = Progbar(len(items))
             bar.update(done + 1)
 
 

@@ -75,6 +75,16 @@ def sample_latent(parameters, seed):
     return z_mean + ops.exp(z_log_sigma) * epsilon
 
 
+def draw_pixels(intensities, seed):
+    """Binary pixels, drawn anew at every call as in Burda et al. 2015, section 5.1.
+
+    intensities: in [0, 1], of any shape. Returns 0 or 1 of the same shape.
+    seed: the keras.random.SeedGenerator that the draws come from.
+    """
+    draws = keras.random.uniform(ops.shape(intensities), seed=seed)
+    return ops.cast(draws < intensities, "float32")  # x ~ Bernoulli(intensity)
+
+
 def reconstruction_loss(pixels, logits):
     """−log p(x|z) of a Bernoulli decoder, Kingma & Welling 2013, appendix C.1.
 
@@ -106,6 +116,9 @@ class VAE(keras.Model):
     latent_dim: dimensions of z.
     activation: of the hidden layers, by the name Keras knows it by.
     beta: weight of the KL divergence in the loss (Higgins et al. 2017); 1 is a VAE.
+    noise: standard deviation of the noise that the encoder sees in training, while
+    the loss compares with the clean image (Vincent et al. 2008).
+    binarize: whether pixels are drawn, 0 or 1, instead of taken as they are.
 
     The VAE maps images to a dict of `pixels`, `z_mean`, `z_log_sigma` and `logits`.
     `vae.encoder` maps images to `z_mean` and `z_log_sigma`, each (n, latent_dim).
@@ -119,12 +132,17 @@ class VAE(keras.Model):
         latent_dim=LATENT_DIM,
         activation=ACTIVATION,
         beta=BETA,
+        noise=0.0,
+        binarize=False,
     ):
         # Encoder: images → q(z|x) = N(z_mean, σ²I)
         images = keras.Input(image_shape, dtype="uint8", name="images")
         pixels = layers.Flatten()(images)  # (n, H, W) → (n, H·W)
-        pixels = layers.Rescaling(1 / 255, name="pixels")(pixels)
-        h = pixels
+        pixels = layers.Rescaling(1 / 255)(pixels)
+        if binarize:
+            seed = keras.random.SeedGenerator()
+            pixels = layers.Lambda(draw_pixels, arguments={"seed": seed})(pixels)
+        h = layers.GaussianNoise(noise)(pixels) if noise else pixels
         for units in hidden:
             h = layers.Dense(units, activation)(h)
         z_mean = layers.Dense(latent_dim, name="z_mean")(h)
@@ -166,6 +184,8 @@ class VAE(keras.Model):
             "latent_dim": latent_dim,
             "activation": activation,
             "beta": beta,
+            "noise": noise,
+            "binarize": binarize,
         }
         self.reconstruction = keras.metrics.Mean("reconstruction")
         self.kl = keras.metrics.Mean("kl")
@@ -405,6 +425,13 @@ def command_line(docstring, output=None, images=False):
     return parser
 
 
+def add_seed(parser):
+    """The option --seed, for a script that draws random numbers."""
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all random numbers (default: 0)"
+    )
+
+
 def save_picture(figure, path, show=False):
     """Writes a matplotlib Figure to `path`, and shows it in a window if asked to.
 
@@ -432,6 +459,7 @@ def errors_in_one_line():
 
 def main():
     parser = command_line(__doc__)
+    add_seed(parser)
     option = parser.add_argument
     option(
         "--data",
@@ -473,9 +501,10 @@ def main():
         ("--latent-dim", positive_int, LATENT_DIM, "dimensions of the latent space"),
         ("--learning-rate", not_negative, LEARNING_RATE, "of the first step"),
         ("--beta", not_negative, BETA, "weight of the KL divergence in the loss"),
-        ("--seed", int, 0, "of all random numbers"),
+        ("--noise", not_negative, 0.0, "what a denoising VAE's encoder sees, added"),
     ):
         option(name, type=kind, default=default, help=f"{meaning} (default: {default})")
+    option("--binarize", action="store_true", help="draw pixels, 0 or 1, at every step")
     args = parser.parse_args()
 
     check_place(args.weights)
@@ -488,6 +517,8 @@ def main():
         args.latent_dim,
         args.activation,
         args.beta,
+        args.noise,
+        args.binarize,
     )
     history = train(
         vae,

@@ -9,6 +9,8 @@ import types
 import numpy as np
 import pytest
 
+import vae_mnist  # before keras, to have TensorFlow start as quietly as for a user
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -22,6 +24,12 @@ def bars(count, seed):
         height, width = [(2, 7), (7, 2), (4, 4)][label]
         image[row : row + height, column : column + width] = rng.integers(128, 256)
     return images, labels
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test starts from the same random numbers, whichever ran before."""
+    vae_mnist.keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

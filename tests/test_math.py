@@ -137,3 +137,32 @@ def test_overfits_20_images():
     history = vae_mnist.train(vae, many, images, 16, 20, 3e-3).history
     assert history["reconstruction"][0] > 5  # 30 fair coins: 30·log 2 = 20.8 nats
     assert history["val_reconstruction"][-1] < 1
+
+
+def test_binary_pixels_have_the_right_mean_and_are_drawn_anew():
+    vae = vae_mnist.VAE((6, 5), hidden=[8], binarize=True)
+    image = images_of(1)
+    many = np.repeat(image, 20_000, axis=0)
+    first, second = (
+        vae.predict(many, batch_size=10_000, verbose=0)["pixels"] for _ in range(2)
+    )
+    assert set(np.unique(first)) == {0, 1}
+    p = image.ravel() / 255
+    assert (np.abs(first.mean(axis=0) - p) <= 5 * (p * (1 - p) / 20_000) ** 0.5).all()
+    assert (first != second).mean() > 0.1
+
+
+def test_denoising_compares_with_the_clean_image():
+    vae = vae_mnist.VAE((6, 5), hidden=[8], noise=0.5)
+    images = images_of(9)
+    clean = images.reshape(9, -1) / 255
+    noisy = [vae(images, training=True) for _ in range(2)]
+    for outputs in noisy:
+        np.testing.assert_allclose(outputs["pixels"], clean, rtol=1e-6)
+    means = [keras.ops.convert_to_numpy(outputs["z_mean"]) for outputs in noisy]
+    quiet = vae.encoder.predict(images, verbose=0)["z_mean"]
+    assert (means[0] != means[1]).all()
+    assert (means[0] != quiet).all()
+    # The same encoder as without noise, once training is over.
+    z_mean, _, _ = forward(vae, images)
+    np.testing.assert_allclose(quiet, z_mean, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,168 @@
+"""evaluate.py: bounds and likelihoods against cases where log p(x) is known."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import bars, run_script
+
+import data
+import evaluate
+import vae_mnist
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 2, (400, 30)).astype("float32")
+
+
+def bernoulli_loss(pixels, logits):
+    """−log p(x|z) by NumPy in float64, from the definition."""
+    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return -(pixels * white + (1 - pixels) * black).sum(axis=-1)
+
+
+def random_vae(scale):
+    """A VAE whose last kernel is N(0, scale²), and its decoder in NumPy."""
+    keras.utils.set_random_seed(3)
+    vae = vae_mnist.VAE((6, 5), hidden=[16])
+    kernel, bias = (RNG.standard_normal(s) for s in ((16, 30), 30))
+    vae.decoder.layers[-1].set_weights([scale * kernel, bias])
+    hidden = [np.float64(w) for w in vae.decoder.layers[1].get_weights()]
+
+    def decode(z):
+        return np.tanh(z @ hidden[0] + hidden[1]) @ (scale * kernel) + bias
+
+    return vae, decode
+
+
+def losses(vae, z_mean, z_log_sigma, samples):
+    parameters = (np.float32(p) for p in (z_mean, z_log_sigma))
+    return evaluate.sampled_losses(vae, PIXELS, *parameters, samples, seed=0)
+
+
+def test_where_the_decoder_ignores_z_everything_is_known():
+    vae, decode = random_vae(scale=0)
+    exact = bernoulli_loss(PIXELS, decode(np.zeros((1, 2))))
+    # p(x|z) = p(x), so q(z|x) is off by KL(q ‖ prior), and so is the bound.
+    mean, sigma = RNG.normal(0, 1, (400, 2)), RNG.uniform(0.6, 1.2, (400, 2))
+    kl = 0.5 * (sigma**2 + mean**2 - 1 - 2 * np.log(sigma)).sum(axis=1)
+    averages = []
+    for samples in (1, 10, 100, 5_000):
+        reconstruction, estimate = losses(vae, mean, np.log(sigma), samples)
+        np.testing.assert_allclose(reconstruction, exact, rtol=1e-4)
+        averages.append((estimate - exact).mean())
+    assert kl.mean() + 0.5 > averages[0] > averages[1] > averages[2] > averages[3]
+    assert averages[1] < kl.mean()
+    assert abs(averages[3]) < 0.1
+    assert evaluate.quadrature(vae, PIXELS, 6.0, 0.1) == pytest.approx(exact, rel=1e-4)
+
+
+def test_one_sample_estimates_the_bound():
+    vae, decode = random_vae(scale=0.5)
+    mean, log_sigma = np.full((400, 2), 0.3), np.full((400, 2), -1.0)
+    kl = 0.5 * (np.exp(-2.0) + 0.09 - 1 + 2) * 2
+    _, one = losses(vae, mean, log_sigma, 1)  # −log w of a single draw
+    reconstruction, _ = losses(vae, mean, log_sigma, 2000)
+    z = 0.3 + np.exp(-1.0) * RNG.standard_normal((20_000, 2))
+    logits = decode(z)
+    expected = [bernoulli_loss(x, logits).mean() for x in PIXELS[:20]]
+    np.testing.assert_allclose(reconstruction[:20], expected, rtol=0.01)
+    assert one.mean() == pytest.approx(reconstruction.mean() + kl, abs=0.5)
+
+
+def test_quadrature_equals_brute_force_over_the_prior():
+    vae, decode = random_vae(scale=0.7)
+    z = RNG.standard_normal((200_000, 2))  # z ~ N(0, I)
+    logits = decode(z)
+    for x, exact in zip(
+        PIXELS[:4], evaluate.exact_losses(vae, PIXELS, z[:9]), strict=False
+    ):
+        log_p = -bernoulli_loss(x, logits)
+        weights = np.exp(log_p - log_p.max())
+        error = weights.std() / weights.mean() / len(z) ** 0.5
+        expected = -(np.log(weights.mean()) + log_p.max())
+        assert abs(exact - expected) < 5 * error + 1e-3
+
+
+def test_bound_above_estimate_above_likelihood_on_a_trained_vae(weights, npz):
+    vae, source = vae_mnist.load_vae(weights)
+    dataset = data.load(source)
+    few = evaluate.report(vae, dataset, samples=10)
+    many = evaluate.report(vae, dataset, samples=2000)
+    bound, exact = many["negative_bound"][0], many["quadrature"][0]
+    assert bound > few["importance_weighted"][0] > many["importance_weighted"][0]
+    assert abs(many["importance_weighted"][0] - exact) < 0.1
+    total = many["reconstruction"][0] + many["kl"][0]
+    assert bound == pytest.approx(total, rel=1e-5)
+    assert sum(many["kl_per_dimension"]) == pytest.approx(many["kl"][0], rel=1e-5)
+
+
+def test_standard_error():
+    mean, error = evaluate.mean_and_error(np.array([1.0, 3.0, 5.0, 7.0]))
+    assert (mean, error) == (4.0, pytest.approx(5**0.5 / 2))  # σ² = 5, n = 4
+
+
+def untrained(latent_dim, binarize=False):
+    images, labels = bars(60, 0)
+    dataset = data.Dataset(images, labels, images, labels, list("012"), "bars")
+    vae = vae_mnist.VAE((12, 12), [8], latent_dim, binarize=binarize)
+    return vae, dataset
+
+
+def test_collapsed_dimensions_are_counted_and_warned_of(capsys):
+    vae, dataset = untrained(3)
+    kernel, bias = vae.get_layer("z_mean").get_weights()
+    kernel[:, 1:] = 0
+    kernel[:, 0] *= 10
+    vae.get_layer("z_mean").set_weights([kernel, bias])
+    result = evaluate.report(vae, dataset, samples=2)
+    assert result["active_dimensions"] == 1
+    assert result["quadrature"] is None
+    evaluate.print_report(result)
+    text = capsys.readouterr().out
+    assert "1 of 3" in text
+    assert "collapsed in 2 of 3 dimensions" in text
+
+
+def test_binarized_vae_is_evaluated_on_binary_pixels(capsys):
+    vae, dataset = untrained(2, binarize=True)
+    results = [evaluate.report(vae, dataset, 3, seed) for seed in (0, 0, 1)]
+    assert all(result["binary"] for result in results)
+    assert results[0] == results[1] != results[2]
+    evaluate.print_report(results[0])
+    assert "log-likelihood" not in capsys.readouterr().out
+    vae, dataset = untrained(2)
+    evaluate.print_report(evaluate.report(vae, dataset, 3))
+    assert "none of this is a log-likelihood" in capsys.readouterr().out
+
+
+def test_neighbours_vote():
+    vae, dataset = untrained(2)
+    z_mean = vae.encoder.predict(dataset.x_test, verbose=0)["z_mean"]
+    distances = np.linalg.norm(z_mean[:, None] - z_mean[None], axis=-1)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :5]
+    votes = np.array([np.bincount(row).argmax() for row in dataset.y_train[nearest]])
+    share = (votes == dataset.y_test).mean()
+    assert evaluate.neighbours_vote(vae, dataset, z_mean, 0) == pytest.approx(
+        share, abs=0.04
+    )
+
+
+def test_runs_as_a_script(weights, tmp_path):
+    arguments = ["--weights", weights, "--samples", 20, "--json", "report.json"]
+    result = run_script("evaluate.py", *arguments, cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["images"] == 60
+    for name in ("negative_bound", "importance_weighted", "quadrature"):
+        assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize("samples", ["0", "-1", "many"])
+def test_bad_samples_end_in_a_usage_error(run_here, samples):
+    assert run_here("evaluate.py", "--samples", samples).status == 2
+
+
+def test_no_folder_for_the_report(fails, weights):
+    fails("evaluate.py", "--weights", weights, "--json", "no/a.json", says="folder no")

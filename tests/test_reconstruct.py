@@ -1,0 +1,68 @@
+"""reconstruct.py: pictures of reconstructions, and how far off they are."""
+
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import run_script
+
+import reconstruct
+
+
+def test_psnr_of_a_known_error():
+    images = np.array([[[0.0, 0.5], [1.0, 0.25]]])
+    error = reconstruct.mean_squared_error(images + [[0.1, -0.1], [0.1, -0.1]], images)
+    assert error == pytest.approx(0.01)
+    assert reconstruct.psnr(error) == pytest.approx(20)  # 10·log10(1 / 0.01)
+
+
+def test_corruption_is_gaussian_and_clipped():
+    grey = np.full((200, 20, 20), 128, "uint8")
+    noisy = reconstruct.corrupt(grey, 0.1, seed=0) / 255
+    assert noisy.mean() == pytest.approx(128 / 255, abs=0.002)
+    assert noisy.std() == pytest.approx(0.1, rel=0.02)
+    black = reconstruct.corrupt(np.zeros((100, 20, 20), "uint8"), 0.5, seed=0)
+    assert (black == 0).mean() == pytest.approx(0.5, abs=0.02)
+    assert (
+        reconstruct.corrupt(grey, 0.1, 0) != reconstruct.corrupt(grey, 0.1, 1)
+    ).any()
+
+
+def test_rows_show_what_they_say():
+    rows = {
+        "a": np.full((3, 4, 4), 0.25),
+        "b": np.random.default_rng(0).random((3, 4, 4, 3)),
+    }
+    axes = np.reshape(reconstruct.draw_rows(rows).axes, (2, 3))
+    assert [row[0].get_ylabel() for row in axes] == ["a", "b"]
+    for row, images in zip(axes, rows.values(), strict=True):
+        for cell, image in zip(row, images, strict=True):
+            np.testing.assert_array_equal(cell.images[0].get_array(), image)
+
+
+def test_runs_as_a_script(weights, tmp_path):
+    arguments = ["--weights", weights, "--noise", 0.3, "--count", 6]
+    result = run_script("reconstruct.py", *arguments, cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    pairs = re.findall(r"error ([\d.]+)  PSNR ([\d.]+) dB", result.stdout)
+    assert len(pairs) == 2
+    for error, psnr in pairs:
+        assert 10 * np.log10(1 / float(error)) == pytest.approx(float(psnr), abs=0.1)
+    with PIL.Image.open(tmp_path / "reconstruction.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape[1] > 900
+    assert pixels.std() > 20
+
+
+def test_noise_is_remembered(run_here, npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--epochs", 1, "--hidden", 4, "--data", npz, "--noise", 0.25]
+    assert run_here("vae_mnist.py", *options).status == 0
+    assert "noise 0.25" in run_here("reconstruct.py").stdout
+    assert "noise" not in run_here("reconstruct.py", "--noise", 0).stdout
+
+
+def test_negative_noise_ends_in_a_usage_error(run_here):
+    assert run_here("reconstruct.py", "--noise", "-1").status == 2
+    assert run_here("vae_mnist.py", "--noise", "-1").status == 2
