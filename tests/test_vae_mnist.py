@@ -125,6 +125,11 @@ def test_no_folder_for_the_weights(fails, npz):
     fails("vae_mnist.py", "--data", npz, "--weights", "no/a.weights.h5", says="folder")
 
 
+def test_divergence_stops_and_writes_nothing(fails, npz):
+    options = ["--data", npz, "--epochs", 9, "--hidden", 4, "--learning-rate", "1e30"]
+    fails("vae_mnist.py", *options, says="no longer finite in epoch 1")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
