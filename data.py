@@ -167,9 +167,11 @@ def load_npz(path: pathlib.Path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = {"x_train", "y_train", "x_test", "y_test"} & set(file.files)
-            arrays = {name: file[name] for name in names}
+            arrays = {name: np.asarray(file[name]) for name in names}
     except Exception as error:  # NumPy raises what zipfile, zlib or the header did.
-        raise ValueError(f"{path} can't be read as an .npz file: {error}") from error
+        raise ValueError(
+            f"{path} is no .npz file of plain arrays, or broken"
+        ) from error
     if "x_train" not in arrays:
         raise ValueError(f"{path} has no array x_train")
     for name in {"x_train", "x_test"} & names:
@@ -253,6 +255,8 @@ def assemble(arrays: dict[str, np.ndarray], path: pathlib.Path) -> Dataset:
     class_names = None
     if labelled:
         labels = [arrays[name] for name in labelled]
+        if all(part.dtype.kind in "iu" for part in labels):
+            labels = [part.astype("int64") for part in labels]
         classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
         class_names = classes.astype(str).tolist()
         arrays.update(zip(labelled, np.split(numbers, [len(labels[0])]), strict=False))

@@ -16,6 +16,7 @@ import numpy as np
 import vae_mnist
 
 SIZE = 20  # images per side
+LARGEST_SIZE = 200  # then an image is 5 pixels of the picture
 
 
 def quantiles(size):
@@ -104,6 +105,10 @@ def main():
         raise ValueError(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
             f" this VAE has {latent_dim}"
+        )
+    if args.size > LARGEST_SIZE:
+        raise ValueError(
+            f"--size {args.size}: at most {LARGEST_SIZE} can be told apart"
         )
     if args.range is None:
         values = quantiles(args.size)

@@ -8,6 +8,7 @@ latent dimensions the picture shows the plane in which the points vary most (PCA
 """
 
 import math
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,12 +25,14 @@ def project(z_mean):
     the prior N(0, I) keeps its place and its shape.
 
     z_mean: shape (n, latent_dim). Returns points of shape (n, 2) and what to call the
-    two axes. Raises ValueError where there is only one latent dimension.
+    two axes. Raises ValueError where the points lie in no plane.
     """
     if z_mean.shape[1] == 1:
         raise ValueError("one latent dimension makes no plane: train with two or more")
     if z_mean.shape[1] == 2:
         return z_mean, ["z[0]", "z[1]"]
+    if len(z_mean) < 2 or not z_mean.var() > 0:
+        raise ValueError("all images lie at one point: there is no plane through them")
     variances, directions = np.linalg.eigh(np.cov(z_mean, rowvar=False))
     largest = [-1, -2]  # eigh sorts ascending.
     shares = variances[largest] / variances.sum()
@@ -67,7 +70,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
         axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
     if 0 < classes <= LEGEND:
         for colour, name in zip(colours, class_names, strict=False):
-            axes.scatter([], [], color=colour, label=name)
+            axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
         figure.legend(
             loc="outside right center", title="class", ncols=math.ceil(classes / 30)
         )

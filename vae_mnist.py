@@ -48,6 +48,7 @@ def quiet_start():
 with quiet_start():
     import h5py
     import keras
+    import numpy as np
     from keras import layers, ops
 
 # Hyperparameters: what a run uses unless its options say otherwise.
@@ -61,6 +62,7 @@ MOMENTUM = 0.9  # of RMSprop: 147 nats after 5 epochs, where without it there ar
 EPOCHS = 20  # passes over the training images …
 STEPS = 4000  # … or more, until there were so many steps: small sets need them
 WEIGHTS = "vae_mnist.weights.h5"
+LARGEST = 1_000_000  # number that any option takes
 
 
 def sample_latent(parameters, seed):
@@ -266,8 +268,7 @@ def train(vae, images, held_out, epochs, batch_size, learning_rate, callbacks=()
         jit_compile=True,
         steps_per_execution=min(steps, 100),
     )
-    print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
     fitted = vae.fit(
         images,
         validation_data=(held_out,),
@@ -301,9 +302,9 @@ def replacing(path):
 
     At every moment `path` is a whole file, the old one or the new one.
     """
-    path = pathlib.Path(path)
     check_place(path)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    path = pathlib.Path(path).resolve()  # of a symbolic link, where it points to
+    part = path.with_name(f".{os.getpid()}{''.join(path.suffixes[-2:])}")
     try:
         yield part
         os.replace(part, path)
@@ -333,19 +334,24 @@ def load_vae(path):
         raise FileNotFoundError(
             f"there are no weights in {path}: python vae_mnist.py trains and saves them"
         )
+    open(path, "rb").close()  # raises PermissionError and the like, by their names
     try:
         with h5py.File(path) as file:
             settings = json.loads(file.attrs["vae"])
+        source = str(settings["data"])
         vae = VAE(**settings["model"])
         with warnings.catch_warnings():
             # Keras only warns where it leaves a layer as it was at random.
             warnings.simplefilter("error", UserWarning)
             vae.load_weights(path)
-        return vae, settings["data"]
     except Exception as error:  # h5py and Keras raise a dozen kinds of them.
         raise ValueError(
-            f"{path} does not hold weights written by vae_mnist.py: {error}"
+            f"{path} does not hold weights written by this vae_mnist.py, which can"
+            f" train new ones ({type(error).__name__}: {error})"
         ) from error
+    if not all(np.isfinite(weight).all() for weight in vae.get_weights()):
+        raise ValueError(f"{path} holds weights that are not finite: train again")
+    return vae, source
 
 
 def load_vae_and_images(path, source=None):
@@ -380,25 +386,27 @@ def weights_file(name: str) -> str:
 
 
 def output_file(name: str) -> str:
-    """The type of --output: its ending says the format, its folder is there."""
-    if not pathlib.Path(name).suffix:
-        raise argparse.ArgumentTypeError("the name must have an ending, such as .png")
+    """The type of --output: its ending says the format."""
+    if pathlib.Path(name).suffix not in {".png", ".jpg", ".pdf", ".svg"}:
+        raise argparse.ArgumentTypeError(
+            "the name must end in .png, .jpg, .pdf or .svg"
+        )
     return name
 
 
 def positive_int(text: str) -> int:
     """The type of options that count something."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    if text.isdecimal() and 1 <= int(text) <= LARGEST:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {LARGEST}")
 
 
 def not_negative(text: str) -> float:
     """The type of options that measure something."""
     with contextlib.suppress(ValueError):
-        if 0 <= float(text) < math.inf:
+        if 0 <= float(text) <= LARGEST:
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {LARGEST}")
 
 
 def command_line(docstring, output=None, images=False):
@@ -453,7 +461,8 @@ def save_picture(figure, path, show=False):
 
     if show and plt.get_backend().lower() == "agg":
         raise ValueError(f"no window can be opened here: open {path} without --show")
-    with replacing(path) as part:
+    with replacing(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # Boxes stand for what fonts lack.
         figure.savefig(part, dpi=150, format=part.suffix[1:])
     print(f"wrote {path}")
     if show:
@@ -463,8 +472,12 @@ def save_picture(figure, path, show=False):
 @contextlib.contextmanager
 def errors_in_one_line():
     """Where the user got something wrong: one line on stderr and exit status 1."""
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
     try:
         yield
+    except MemoryError:
+        sys.exit("error: there is not enough memory for this")
     except (OSError, ValueError) as error:
         sys.exit("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -535,13 +548,11 @@ def main():
         args.noise,
         args.binarize,
     )
+    images = dataset.x_train
+    epochs = args.epochs or default_epochs(len(images), args.batch_size)
+    print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
     history = train(
-        vae,
-        dataset.x_train,
-        dataset.x_test,
-        epochs=args.epochs or default_epochs(len(dataset.x_train), args.batch_size),
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
+        vae, images, dataset.x_test, epochs, args.batch_size, args.learning_rate
     )
     save_vae(vae, args.weights, dataset.source)
 

@@ -1,5 +1,7 @@
 """generate_grid.py: the manifold, the right way up."""
 
+import sys
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -120,18 +122,44 @@ def test_dims_out_of_range(fails, weights, dims):
     fails("generate_grid.py", *arguments, says="this VAE has 2")
 
 
-def test_unknown_picture_format(fails, weights):
-    fails("generate_grid.py", "--weights", weights, "--output", "a.xyz", says="xyz")
-
-
 def test_output_in_no_folder(fails, weights):
     arguments = ["--weights", weights, "--output", "no/a.png"]
     fails("generate_grid.py", *arguments, says="there is no folder no")
 
 
-def test_output_without_a_format(run_here, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["grid", "grid.xyz"])
+def test_output_without_a_format(run_here, name):
+    assert run_here("generate_grid.py", "--output", name).status == 2
+
+
+def test_more_images_than_can_be_seen(fails, weights):
+    fails("generate_grid.py", "--weights", weights, "--size", 201, says="at most 200")
+
+
+def test_dims_and_range_reach_the_picture(weights, run_here, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert run_here("generate_grid.py", "--output", "grid").status == 2
+    drawn = {}
+
+    def spy(picture, values, axis_names, title):
+        drawn.update(picture=picture, values=values, axis_names=axis_names)
+        return real(picture, values, axis_names, title)
+
+    def run(*options):
+        arguments = ["--weights", weights, "--size", 3, *options]
+        monkeypatch.setattr(sys, "argv", ["generate_grid.py", *map(str, arguments)])
+        generate_grid.main()
+        return dict(drawn)
+
+    real = generate_grid.draw_manifold
+    monkeypatch.setattr(generate_grid, "draw_manifold", spy)
+    straight, turned = run("--range", 2), run("--range", 2, "--dims", 1, 0)
+    assert straight["values"].tolist() == [-2, 0, 2]
+    assert straight["axis_names"] == ["z[0]", "z[1]"]
+    assert turned["axis_names"] == ["z[1]", "z[0]"]
+    # The image at the upper left of one is that at the lower right of the other.
+    corner = straight["picture"][:12, :12]
+    np.testing.assert_allclose(turned["picture"][-12:, -12:], corner, atol=1e-6)
+    assert np.abs(turned["picture"][:12, :12] - corner).max() > 0.1
 
 
 def test_output_is_a_folder(fails, weights, tmp_path):

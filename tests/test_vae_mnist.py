@@ -80,6 +80,59 @@ def test_test_images_are_never_trained_on():
         np.testing.assert_array_equal(one, other)
 
 
+def test_held_out_loss_is_that_of_the_held_out_images():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 5, 5)).astype("uint8")
+    vae = vae_mnist.VAE((5, 5), hidden=[8])
+    history = vae_mnist.train(vae, images, np.zeros_like(images), 1, 30, 1e-3).history
+    z = vae.encoder.predict(np.zeros((1, 5, 5), "uint8"), verbose=0)
+    mean, log_sigma = np.float64(z["z_mean"]), np.float64(z["z_log_sigma"])
+    kl = 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma).sum()
+    assert history["val_kl"][0] == pytest.approx(kl, rel=1e-4)
+
+
+def test_images_are_shuffled_anew_in_every_epoch(monkeypatch):
+    shades = np.repeat(np.arange(20, dtype="uint8"), 25).reshape(20, 5, 5)
+    vae = vae_mnist.VAE((5, 5), hidden=[4])
+    order = []
+    compiled, step = vae.compile, vae_mnist.VAE.compute_loss
+
+    def compute_loss(self, x, *arguments, **options):
+        order.append(int(x[0, 0, 0]))
+        return step(self, x, *arguments, **options)
+
+    monkeypatch.setattr(vae_mnist.VAE, "compute_loss", compute_loss)
+    vae.compile = lambda optimizer, **_: compiled(optimizer, run_eagerly=True)
+    vae_mnist.train(vae, shades, shades[:1], 2, 1, 1e-3)
+    first, second = order[:20], order[21:41]
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second and first != sorted(first)
+
+
+def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--hidden", 8, 4, "--latent-dim", 3, "--activation", "elu", "--beta", 2]
+    options += ["--noise", 0.5, "--binarize", "--epochs", 2, "--learning-rate", 0]
+    result = run_here("vae_mnist.py", "--data", npz, *options)
+    assert result.status == 0
+    vae, source = vae_mnist.load_vae("vae_mnist.weights.h5")
+    assert source == str(npz)
+    assert dict(vae.config) == {
+        "image_shape": [12, 12],
+        "hidden": [8, 4],
+        "latent_dim": 3,
+        "activation": "elu",
+        "beta": 2.0,
+        "noise": 0.5,
+        "binarize": True,
+    }
+    assert [layer.activation.__name__ for layer in vae.decoder.layers[1:3]] == [
+        "elu"
+    ] * 2
+    # Without a learning rate, the decoder's output biases stay at zero.
+    assert not vae.decoder.layers[-1].get_weights()[1].any()
+
+
 @pytest.mark.parametrize(
     ("images", "batch_size", "epochs"),
     [(60_000, 100, 20), (4_000, 100, 100), (20_000, 100, 20), (150, 100, 2000)],
@@ -115,6 +168,41 @@ def test_weights_that_do_not_fit_the_attribute(fails, weights, tmp_path):
     fails("generate_grid.py", "--weights", path, says="does not hold weights")
 
 
+@pytest.mark.parametrize("settings", ["[]", '{"model": {}, "data": "mnist"}', "{"])
+def test_weights_with_a_senseless_attribute(fails, weights, tmp_path, settings):
+    path = tmp_path / "changed.weights.h5"
+    path.write_bytes(weights.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["vae"] = settings
+    fails("plot_latent.py", "--weights", path, says="does not hold weights")
+
+
+def test_weights_that_are_not_finite(fails, weights, tmp_path):
+    vae, source = vae_mnist.load_vae(weights)
+    vae.set_weights([weight * np.nan for weight in vae.get_weights()])
+    vae_mnist.save_vae(vae, tmp_path / "nan.weights.h5", source)
+    path = tmp_path / "nan.weights.h5"
+    fails("generate_grid.py", "--weights", path, says="not finite")
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with vae_mnist.replacing(tmp_path / "link") as part:
+        part.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(OSError), vae_mnist.replacing(path) as part:
+        part.write_text("half")
+        raise OSError("no space left on device")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_truncated_weights(fails, weights, tmp_path):
     path = tmp_path / "half.weights.h5"
     path.write_bytes(weights.read_bytes()[:5000])
@@ -126,7 +214,7 @@ def test_no_folder_for_the_weights(fails, npz):
 
 
 def test_divergence_stops_and_writes_nothing(fails, npz):
-    options = ["--data", npz, "--epochs", 9, "--hidden", 4, "--learning-rate", "1e30"]
+    options = ["--data", npz, "--epochs", 9, "--hidden", 4, "--learning-rate", "1e6"]
     fails("vae_mnist.py", *options, says="no longer finite in epoch 1")
 
 
