@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -27,9 +28,11 @@ def bars(count, seed):
 
 
 @pytest.fixture(autouse=True)
-def seed():
-    """Every test starts from the same random numbers, whichever ran before."""
+def clean_start():
+    """Every test starts from the same random numbers, and leaves no figure open."""
     vae_mnist.keras.utils.set_random_seed(0)
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

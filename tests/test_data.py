@@ -4,6 +4,8 @@ import gzip
 import os
 import socket
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 
@@ -12,7 +14,7 @@ import hypothesis.extra.numpy
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import bars, run_script
+from conftest import ROOT, bars, run_script
 
 import data
 
@@ -138,6 +140,24 @@ def test_offline_run_says_so_and_trains(monkeypatch, tmp_path):
 def test_fashion_mnist_offline_is_an_error(fails, monkeypatch, tmp_path):
     offline(monkeypatch, tmp_path / "keras")
     fails("vae_mnist.py", "--data", "fashion_mnist", says="its four IDX files")
+
+
+def test_fashion_mnist_from_keras_cache_has_class_names(monkeypatch, tmp_path):
+    folder = tmp_path / "datasets" / "fashion-mnist"
+    folder.mkdir(parents=True)
+    images, labels = np.zeros((20, 28, 28), "uint8"), np.arange(20, dtype="uint8") % 10
+    for name, array in zip(NAMES, [images, labels] * 2, strict=True):
+        (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+    script = "import data; d = data.load('fashion_mnist'); print(d.class_names[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"KERAS_HOME": str(tmp_path), "https_proxy": "127.0.0.1:9"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout == "Trouser\n"
 
 
 def test_npz_without_labels_or_test_part(tmp_path):
