@@ -50,7 +50,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     class_names: class_names[label] is what the legend calls a class.
     Returns the matplotlib Figure.
     """
-    figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 8), layout="compressed")
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
     classes = len(class_names or [])
@@ -71,8 +71,11 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     if 0 < classes <= LEGEND:
         for colour, name in zip(colours, class_names, strict=False):
             axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
-        figure.legend(
-            loc="outside right center", title="class", ncols=math.ceil(classes / 30)
+        axes.legend(
+            title="class",
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            ncols=math.ceil(classes / 30),
         )
     # The origin in the middle, as in the grid that generate_grid.py draws.
     reach = max(3, 1.05 * np.abs(points).max())
