@@ -162,7 +162,7 @@ def load_npz(path: pathlib.Path) -> Dataset:
     """An .npz file in the layout of Keras' mnist.npz.
 
     Arrays: x_train and, where there, x_test, y_train, y_test; images as check_images
-    takes them, labels as name_classes does.
+    takes them, labels as assemble does.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
