@@ -13,13 +13,18 @@ The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.61
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import math
 import os
 import pathlib
+import signal
 import sys
+import tempfile
 import time
 import warnings
+import zlib
 
 import data
 
@@ -63,6 +68,10 @@ EPOCHS = 20  # passes over the training images …
 STEPS = 4000  # … or more, until there were so many steps: small sets need them
 WEIGHTS = "vae_mnist.weights.h5"
 LARGEST = 1_000_000  # number that any option takes
+
+TERMS = ["loss", "reconstruction", "kl"]
+LOSSES = [*TERMS, *(f"val_{name}" for name in TERMS)]  # val_: on held-out images
+LOG = ["epoch", *LOSSES, "seconds", "learning_rate"]  # the columns of --log
 
 
 def sample_latent(parameters, seed):
@@ -214,12 +223,98 @@ class VAE(keras.Model):
         return probabilities.reshape(-1, *self.config["image_shape"])
 
 
+class Stopped(Exception):
+    """A signal, by its number, ended a training that has so many whole epochs."""
+
+    def __init__(self, signal_number, epochs):
+        super().__init__(f"stopped by signal {signal_number} after {epochs} epochs")
+        self.signal = signal_number
+        self.epochs = epochs
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Ends a training soon after Ctrl-C, SIGTERM or the closing of its terminal.
+
+    An exception amid an epoch would leave JAX without its arrays, so the first signal
+    asks Keras to stop after the current steps, and the epoch's end raises Stopped. A
+    second signal ends the process at once. Use it in a `with` statement around fit.
+    """
+
+    def __enter__(self):
+        self.received = None
+        names = {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal))
+        numbers = [getattr(signal, name) for name in names]
+        self.before = {n: signal.signal(n, self.receive) for n in numbers}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def receive(self, number, frame):
+        for each in self.before:
+            signal.signal(each, signal.SIG_DFL)
+        self.received = number
+        self.model.stop_training = self.model.stop_evaluating = True
+
+    def on_train_begin(self, logs=None):
+        self.model.stop_training = self.received is not None
+
+    def on_test_begin(self, logs=None):
+        self.model.stop_evaluating = self.received is not None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.received is not None:
+            raise Stopped(self.received, epoch)  # This epoch is not whole.
+        self.whole = epoch + 1
+
+    def on_train_end(self, logs=None):
+        if self.received is not None and self.whole < self.params["epochs"]:
+            raise Stopped(self.received, self.whole)  # It came between two epochs.
+
+
 class StopAtNaN(keras.callbacks.Callback):
     """Ends a training that has diverged: no later epoch could save it."""
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
-            self.model.stop_training = True
+            raise ValueError(
+                f"the loss was no longer finite in epoch {epoch + 1}:"
+                " lower --learning-rate"
+            )
+
+
+class SeedEpochs(keras.callbacks.Callback):
+    """Draws the random numbers of each epoch from the seed and the epoch's number.
+
+    So a resumed training draws what it would have drawn without the interruption.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        rng = np.random.default_rng([self.seed, epoch])
+        for variable in self.model.variables:
+            if variable.name == "seed_generator_state":
+                variable.assign([rng.integers(2**31), 0])
+        # What shuffles the images. TensorFlow's takes one order for all epochs, and
+        # a new seed would cost it 0.2 s.
+        if keras.backend.backend() != "tensorflow":
+            keras.utils.set_random_seed(int(rng.integers(2**31)))
+
+
+class Clock(keras.callbacks.Callback):
+    """Adds to each epoch's losses its seconds, and its first step's learning rate."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+        self.learning_rate = float(self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = time.perf_counter() - self.start
+        logs["learning_rate"] = self.learning_rate
 
 
 class Progress(keras.callbacks.ProgbarLogger):
@@ -228,20 +323,69 @@ class Progress(keras.callbacks.ProgbarLogger):
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, {"loss": logs["loss"]})
 
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, {name: logs[name] for name in LOSSES})
+
 
 class PlainLine(keras.callbacks.Callback):
     """One line per epoch, for output that is not a terminal."""
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
+    def on_epoch_end(self, epoch, logs=None):
+        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in LOSSES)
+        count = f"{epoch + 1}/{self.params['epochs']}"
+        print(f"epoch {count}  {losses}  {logs['seconds']:.1f} s", flush=True)
+
+
+class Log(keras.callbacks.Callback):
+    """Keeps a CSV file with one line per epoch, whole at every moment.
+
+    path: the file. first: how many of its epochs a resumed training keeps.
+    """
+
+    def __init__(self, path, first=0):
+        super().__init__()
+        self.path = path
+        self.rows = []
+        if first and os.path.exists(path):
+            with open(path, newline="") as file:
+                table = csv.DictReader(file)
+                if table.fieldnames != LOG:
+                    raise ValueError(f"{path} is not a log that vae_mnist.py wrote")
+                self.rows = [row for row in table if int(row["epoch"]) <= first]
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.start
-        names = ["loss", "reconstruction", "kl"]
-        names += [f"val_{name}" for name in names]
-        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in names)
-        count = f"{epoch + 1}/{self.params['epochs']}"
-        print(f"epoch {count}  {losses}  {seconds:.1f} s", flush=True)
+        self.rows.append({"epoch": epoch + 1} | {n: logs[n] for n in LOG[1:]})
+        with replacing(self.path) as part, open(part, "w", newline="") as file:
+            table = csv.DictWriter(file, LOG)
+            table.writeheader()
+            table.writerows(self.rows)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps what a resumed training needs, after every epoch but the last.
+
+    path: the file, .npz. settings: what to write beside the arrays, as JSON; the
+    number of whole epochs is added to it.
+    """
+
+    def __init__(self, path, settings):
+        super().__init__()
+        self.path = path
+        self.settings = settings
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 < self.params["epochs"]:
+            settings = json.dumps(self.settings | {"epochs": epoch + 1})
+            arrays = [ops.convert_to_numpy(v) for v in training_state(self.model)]
+            buffer = io.BytesIO()
+            np.savez(buffer, *arrays, settings=settings)
+            with replacing(self.path) as part:
+                part.write_bytes(buffer.getbuffer())
+
+
+def training_state(vae):
+    """All variables that a training changes and that its next epoch depends on."""
+    return [*vae.weights, *vae.optimizer.variables]
 
 
 def default_epochs(images: int, batch_size: int) -> int:
@@ -249,15 +393,28 @@ def default_epochs(images: int, batch_size: int) -> int:
     return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
 
 
-def train(vae, images, held_out, epochs, batch_size, learning_rate, callbacks=()):
+def train(
+    vae,
+    images,
+    held_out,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed=0,
+    resume=None,
+    callbacks=(),
+):
     """Fits `vae` to images with RMSprop.
 
     images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
-    callbacks: keras.callbacks.Callback objects for fit.
+    seed: of the random numbers of every epoch.
+    resume: the file of an earlier training's state, and its number of epochs.
+    callbacks: keras.callbacks.Callback objects, which see whole, finite epochs only.
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
-    Raises ValueError where the loss stops being a finite number.
+    Raises ValueError where the loss stops being a finite number, Stopped on a signal.
     """
     steps = math.ceil(len(images) / batch_size)
+    file, initial_epoch = resume or (None, 0)
     vae.compile(
         optimizer=keras.optimizers.RMSprop(
             keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
@@ -269,60 +426,95 @@ def train(vae, images, held_out, epochs, batch_size, learning_rate, callbacks=()
         jit_compile="auto" if vae.config["noise"] or vae.config["binarize"] else True,
         steps_per_execution=min(steps, 100),
     )
+    vae.optimizer.build(vae.trainable_variables)
+    if file:
+        restore_training(vae, file)
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    fitted = vae.fit(
-        images,
-        validation_data=(held_out,),
-        batch_size=batch_size,
-        epochs=epochs,
-        verbose=1 if terminal else 0,
-        callbacks=[*callbacks, StopAtNaN(), Progress() if terminal else PlainLine()],
-    )
-    if not math.isfinite(fitted.history["loss"][-1] + fitted.history["val_loss"][-1]):
-        raise ValueError(
-            f"the loss was no longer finite in epoch {len(fitted.epoch)}:"
-            " lower --learning-rate"
+    with StopOnSignal() as stop:
+        return vae.fit(
+            images,
+            validation_data=(held_out,),
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            verbose=1 if terminal else 0,
+            callbacks=[
+                *(stop, StopAtNaN(), SeedEpochs(seed), Clock()),
+                Progress() if terminal else PlainLine(),
+                *callbacks,
+            ],
         )
-    return fitted
 
 
-def check_place(path):
-    """Raises OSError where no file can be written at `path`."""
+@contextlib.contextmanager
+def naming(path):
+    """Has an OSError name `path` instead of a temporary file, or nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def check_place(path, size=0):
+    """Raises OSError where no file of `size` bytes can be written at `path`."""
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write into")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"no permission to write into {path.parent}")
+    with naming(path), tempfile.TemporaryFile(dir=path.parent) as file:
+        file.write(bytes(size))
+        file.flush()
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, size=0):
     """Gives a path to write to beside `path`; moves the file into place at the end.
 
-    At every moment `path` is a whole file, the old one or the new one.
+    At every moment `path` is a whole file, the old one or the new one, even where
+    several processes write it. size: bytes to make sure of beforehand.
     """
-    check_place(path)
-    path = pathlib.Path(path).resolve()  # of a symbolic link, where it points to
-    part = path.with_name(f".{os.getpid()}{''.join(path.suffixes[-2:])}")
+    check_place(path, size)
+    place = pathlib.Path(path).resolve()  # of a symbolic link, where it points to
+    part = place.with_name(f".{os.getpid()}{''.join(place.suffixes[-2:])}")
     try:
-        yield part
-        os.replace(part, path)
+        with naming(path):
+            yield part
+            os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
 
 
-def save_vae(vae, path, source):
+def file_size(vae):
+    """About how many bytes the weights file takes, with RMSprop's two slots."""
+    return 13 * vae.count_params() + 100_000
+
+
+def save_vae(vae, path, source, training=None):
     """Writes the weights and, as a JSON attribute, what it takes to rebuild the VAE.
 
     path: must end in .weights.h5, as Keras requires.
     source: what data.load takes to read the images that the VAE was trained on.
+    training: a dict of what --resume needs to know, for a training that is over.
     """
-    with replacing(path) as part:
+    settings = {"model": vae.config, "data": source, "training": training}
+    # HDF5 crashes Python where the disk is full: make sure of the room.
+    with replacing(path, file_size(vae)) as part:
         vae.save_weights(part)
         with h5py.File(part, "r+") as file:
-            file.attrs["vae"] = json.dumps({"model": vae.config, "data": source})
+            file.attrs["vae"] = json.dumps(settings)
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Turns what readers raise at a broken file `path` into one ValueError."""
+    try:
+        yield
+    except Exception as error:  # NumPy, h5py and Keras raise a dozen kinds of them.
+        raise ValueError(
+            f"{path} does not hold weights written by this vae_mnist.py, which can"
+            f" train new ones ({type(error).__name__}: {error})"
+        ) from error
 
 
 def load_vae(path):
@@ -336,23 +528,58 @@ def load_vae(path):
             f"there are no weights in {path}: python vae_mnist.py trains and saves them"
         )
     open(path, "rb").close()  # raises PermissionError and the like, by their names
-    try:
+    with reading(path):
         with h5py.File(path) as file:
             settings = json.loads(file.attrs["vae"])
         source = str(settings["data"])
         vae = VAE(**settings["model"])
-        with warnings.catch_warnings():
-            # Keras only warns where it leaves a layer as it was at random.
-            warnings.simplefilter("error", UserWarning)
-            vae.load_weights(path)
-    except Exception as error:  # h5py and Keras raise a dozen kinds of them.
-        raise ValueError(
-            f"{path} does not hold weights written by this vae_mnist.py, which can"
-            f" train new ones ({type(error).__name__}: {error})"
-        ) from error
+        load_weights(vae, path)
     if not all(np.isfinite(weight).all() for weight in vae.get_weights()):
         raise ValueError(f"{path} holds weights that are not finite: train again")
     return vae, source
+
+
+def load_weights(vae, path):
+    """Keras' own, which only warns where it leaves a layer as it was at random."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        vae.load_weights(path)
+
+
+def checkpoint_of(weights):
+    """The file beside `weights` that holds an unfinished training."""
+    return weights.removesuffix(".weights.h5") + ".checkpoint.npz"
+
+
+def read_training(path):
+    """Reads what --resume needs to know, from a checkpoint or a weights file.
+
+    Returns a dict: `options` by name, `data`, `checksum` of the images, `epochs`.
+    Raises FileNotFoundError, or ValueError where the file can't be resumed from.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"nothing to --resume: there is no {path}")
+    with reading(path):
+        if path.endswith(".npz"):
+            with np.load(path, allow_pickle=False) as file:
+                training = json.loads(str(file["settings"]))
+        else:
+            with h5py.File(path) as file:
+                training = json.loads(file.attrs["vae"])["training"]
+    if training is None:
+        raise ValueError(f"{path} was saved amid an epoch: --resume has to start anew")
+    return training
+
+
+def restore_training(vae, path):
+    """Sets weights, optimizer slots and step count to those in `path`."""
+    with reading(path):
+        if path.endswith(".npz"):
+            with np.load(path, allow_pickle=False) as file:
+                for i, variable in enumerate(training_state(vae)):
+                    variable.assign(file[f"arr_{i}"])
+        else:
+            load_weights(vae, path)
 
 
 def load_vae_and_images(path, source=None):
@@ -392,6 +619,13 @@ def output_file(name: str) -> str:
         raise argparse.ArgumentTypeError(
             "the name must end in .png, .jpg, .pdf or .svg"
         )
+    return name
+
+
+def log_file(name: str) -> str:
+    """The type of --log."""
+    if not name.endswith(".csv"):
+        raise argparse.ArgumentTypeError("the name must end in .csv")
     return name
 
 
@@ -480,10 +714,32 @@ def errors_in_one_line():
     except MemoryError:
         sys.exit("error: there is not enough memory for this")
     except (OSError, ValueError) as error:
-        sys.exit("error: " + " ".join(str(error).split()))
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        sys.exit("error: " + " ".join(text.split()))
     except KeyboardInterrupt:
         print("stopped: nothing was written", file=sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
+
+
+def check_resumable(training, before, path):
+    """Raises ValueError where a training can't go on with the state in `path`.
+
+    training, before: the options and the checksum of the images, now and then.
+    """
+    then, now = before["options"], training["options"]
+    fixed = then.keys() - {"data", "epochs", "learning_rate"}
+    names = sorted(name for name in fixed if then[name] != now[name])
+    if names:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise ValueError(f"{path} was trained with another {options}: leave it out")
+    if training["checksum"] != before["checksum"]:
+        raise ValueError(f"{path} was trained on other images, those of {then['data']}")
+    if before["epochs"] >= now["epochs"]:
+        raise ValueError(
+            f"{path} has had its {before['epochs']} epochs: --epochs adds more to them"
+        )
 
 
 def main():
@@ -534,14 +790,41 @@ def main():
     ):
         option(name, type=kind, default=default, help=f"{meaning} (default: {default})")
     option("--binarize", action="store_true", help="draw pixels, 0 or 1, at every step")
+    option("--resume", action="store_true", help="go on with an interrupted run")
+    option("--log", type=log_file, metavar="FILE", help="write a line per epoch, CSV")
     args = parser.parse_args()
 
-    check_place(args.weights)
+    checkpoint = checkpoint_of(args.weights)
+    unfinished = os.path.exists(checkpoint)
+    resume = None
+    if args.resume:
+        file = checkpoint if unfinished else args.weights
+        before = read_training(file)
+        parser.set_defaults(**before["options"])  # Those not given are as they were.
+        args = parser.parse_args()
+        resume = file, before["epochs"]
+    elif unfinished:
+        print(
+            f"note: {checkpoint} holds an unfinished run, which --resume goes on with;"
+            " this run replaces it",
+            file=sys.stderr,
+        )
+    for path in (args.weights, args.log):
+        if path:
+            check_place(path)
     dataset = data.load(args.data, args.image_size, args.color)
+    images = dataset.x_train
+    epochs = args.epochs or default_epochs(len(images), args.batch_size)
+    options = vars(args) | {"epochs": epochs, "data": dataset.source}
+    for name in ("weights", "resume", "log"):
+        del options[name]
+    training = {"options": options, "checksum": zlib.crc32(images)}
+    if resume:
+        check_resumable(training, before, file)
 
     keras.utils.set_random_seed(args.seed)
     vae = VAE(
-        dataset.x_train.shape[1:],
+        images.shape[1:],
         args.hidden,
         args.latent_dim,
         args.activation,
@@ -549,13 +832,36 @@ def main():
         args.noise,
         args.binarize,
     )
-    images = dataset.x_train
-    epochs = args.epochs or default_epochs(len(images), args.batch_size)
+    check_place(args.weights, 2 * file_size(vae))  # the checkpoint's, too
     print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
-    history = train(
-        vae, images, dataset.x_test, epochs, args.batch_size, args.learning_rate
-    )
-    save_vae(vae, args.weights, dataset.source)
+    done = resume[1] if resume else 0
+    callbacks = [Log(args.log, done)] if args.log else []
+    callbacks.append(Checkpoint(checkpoint, training))
+    try:
+        history = train(
+            vae,
+            images,
+            dataset.x_test,
+            epochs,
+            args.batch_size,
+            args.learning_rate,
+            args.seed,
+            resume,
+            callbacks,
+        )
+    except Stopped as stop:
+        if stop.epochs == done:
+            told = "the first epoch was not over, nothing was written"
+        else:
+            save_vae(vae, args.weights, dataset.source)
+            told = (
+                f"{args.weights} has the weights so far;"
+                f" --resume goes on after epoch {stop.epochs}"
+            )
+        print(f"stopped: {told}", file=sys.stderr)
+        sys.exit(128 + stop.signal)  # as shells report a signal
+    save_vae(vae, args.weights, dataset.source, training | {"epochs": epochs})
+    pathlib.Path(checkpoint).unlink(missing_ok=True)
 
     held_out = {name: values[-1] for name, values in history.history.items()}
     print(
