@@ -43,7 +43,9 @@ def importance_weights(vae, pixels, z_mean, z_log_sigma, samples, seed):
     Returns −log p(x|z) and log w = log p(x|z) + log p(z) − log q(z|x), both in nats, of
     shape (n, samples).
     """
-    mean, log_sigma = z_mean[:, None], z_log_sigma[:, None]
+    pixels = ops.convert_to_tensor(pixels)
+    mean = ops.convert_to_tensor(z_mean[:, None])
+    log_sigma = ops.convert_to_tensor(z_log_sigma[:, None])
     shape = (len(z_mean), samples, z_mean.shape[1])
     z = vae_mnist.sample_latent(
         [ops.broadcast_to(mean, shape), ops.broadcast_to(log_sigma, shape)], seed
@@ -92,9 +94,11 @@ def quadrature(vae, pixels, reach, step):
     axis = np.arange(-reach, reach + step, step, dtype="float32")
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_p = np.full(len(pixels), -np.inf)
-    for z in data.with_progress(np.array_split(grid, max(1, len(grid) // 2000))):
+    pixels = ops.convert_to_tensor(pixels)
+    for part in data.with_progress(np.array_split(grid, max(1, len(grid) // 2000))):
+        z = ops.convert_to_tensor(part)
         logits = vae.decoder(z)
-        log_prior = log_normal(z, 0.0, np.zeros_like(z)) + 2 * np.log(step)
+        log_prior = log_normal(z, 0.0, ops.zeros_like(z)) + 2 * np.log(step)
         # log p(x|z) is linear in x: one product for all images and points.
         at_zero = vae_mnist.reconstruction_loss(0.0, logits)
         joint = ops.matmul(pixels, ops.transpose(logits)) - at_zero + log_prior
@@ -155,7 +159,10 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
 
     # One dimension at a time, for the sum over the last axis to be over nothing else.
     kl = ops.convert_to_numpy(
-        vae_mnist.kl_divergence(z_mean[..., None], z_log_sigma[..., None])
+        vae_mnist.kl_divergence(
+            ops.convert_to_tensor(z_mean[..., None]),
+            ops.convert_to_tensor(z_log_sigma[..., None]),
+        )
     )
     reconstruction, estimate = sampled_losses(
         vae, pixels, z_mean, z_log_sigma, samples, seed

@@ -953,6 +953,14 @@ def main():
             )
         print(f"stopped: {told}", file=sys.stderr)
         sys.exit(128 + stop.signal)  # as shells report a signal
+    except Exception as error:
+        if processes == 1:
+            raise
+        # JAX would first wait 100 s for the process that is gone.
+        told = " ".join(str(error).split())
+        print(f"error: {told}; --resume goes on after the last epoch", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(1)
     if process == 0:
         keras.distribution.set_distribution(None)  # The others do not take part.
         save_vae(vae, args.weights, source, training | {"epochs": epochs})
