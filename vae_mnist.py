@@ -636,27 +636,15 @@ def load_vae_and_images(path, source=None):
     return vae, dataset
 
 
-def weights_file(name: str) -> str:
-    """The type of --weights."""
-    if not name.endswith(".weights.h5"):
-        raise argparse.ArgumentTypeError("the name must end in .weights.h5")
-    return name
+def ending_in(*endings):
+    """The type of options that name a file: its ending says the format."""
 
+    def file_name(name: str) -> str:
+        if name.endswith(endings):
+            return name
+        raise argparse.ArgumentTypeError(f"the name must end in {' or '.join(endings)}")
 
-def output_file(name: str) -> str:
-    """The type of --output: its ending says the format."""
-    if pathlib.Path(name).suffix not in {".png", ".jpg", ".pdf", ".svg"}:
-        raise argparse.ArgumentTypeError(
-            "the name must end in .png, .jpg, .pdf or .svg"
-        )
-    return name
-
-
-def log_file(name: str) -> str:
-    """The type of --log."""
-    if not name.endswith(".csv"):
-        raise argparse.ArgumentTypeError("the name must end in .csv")
-    return name
+    return file_name
 
 
 def positive_int(text: str) -> int:
@@ -687,7 +675,7 @@ def command_line(docstring, output=None, images=False):
     option = parser.add_argument
     option(
         "--weights",
-        type=weights_file,
+        type=ending_in(".weights.h5"),
         default=WEIGHTS,
         metavar="FILE",
         help="the weights file (default: %(default)s)",
@@ -701,7 +689,7 @@ def command_line(docstring, output=None, images=False):
     if output:
         option(
             "--output",
-            type=output_file,
+            type=ending_in(".png", ".jpg", ".pdf", ".svg"),
             default=output,
             metavar="FILE",
             help="the picture; its ending says the format (default: %(default)s)",
@@ -861,7 +849,12 @@ def main():
         action="store_true",
         help="train on all devices, of one machine or several (KERAS_BACKEND=jax)",
     )
-    option("--log", type=log_file, metavar="FILE", help="write a line per epoch, CSV")
+    option(
+        "--log",
+        type=ending_in(".csv"),
+        metavar="FILE",
+        help="write a line of CSV per epoch (default: none)",
+    )
     args = parser.parse_args()
 
     process, processes, devices = join_processes() if args.distributed else (0, 1, 1)
