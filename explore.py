@@ -23,7 +23,7 @@ import vae_mnist
 
 IMAGES = 2000  # held-out images in the page …
 PIXELS = 2_000_000  # … or so many that they have this many numbers: 3 MB in all
-FRAMES = 240  # of the tour
+FRAMES = 200  # of the tour
 SECONDS = 20  # that the tour takes
 
 
@@ -59,11 +59,11 @@ def grey_levels(probabilities):
 def write_gif(vae, path, file):
     """Writes what the decoder makes of a path, shape (n, latent_dim), as a GIF."""
     height, width = vae.config["image_shape"][:2]
-    scale = max(1, 280 // max(height, width))
+    scale = max(1, 224 // max(height, width))
     frames = [
         Image.fromarray(image)
         .resize((scale * width, scale * height), Image.Resampling.NEAREST)
-        .quantize(64)
+        .quantize(32)
         for image in grey_levels(vae.decode(path))
     ]
     duration = round(1000 * SECONDS / len(frames) / 10) * 10  # GIF counts in 10 ms.
@@ -205,8 +205,8 @@ PAGE = r"""<!doctype html>
   #picture, #original, #reconstruction { image-rendering: pixelated;
     border: 1px solid var(--faint); }
   :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-  fieldset { border: 0; margin: .6rem 0 0; padding: 0; min-width: 0; display: flex; flex-wrap: wrap;
-    gap: .2rem .9rem; align-items: center; }
+  fieldset { border: 0; margin: .6rem 0 0; padding: 0; min-width: 0;
+    display: flex; flex-wrap: wrap; gap: .2rem .9rem; align-items: center; }
   label { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
     max-width: 100%; }
   button { font: inherit; padding: .3rem .8rem; }
