@@ -3,6 +3,7 @@
     python vae_mnist.py                        all of MNIST, 20 epochs
     python vae_mnist.py --latent-dim 20        a latent space of 20 dimensions
     python vae_mnist.py --data mnist.npz       images from a file
+    python vae_mnist.py --resume               go on where a run was stopped
 
 An image travels through the script from top to bottom: encoder → (z_mean,
 z_log_sigma) → sampling → decoder → loss. The weights end up in one file, which
@@ -789,7 +790,21 @@ def check_resumable(training, before, path):
         )
 
 
-def main():
+def share_of(images, held_out, process, processes, devices):
+    """The images that one of several processes trains and evaluates on.
+
+    Shares are of equal size, divisible by the devices: of the images up to devices − 1
+    are left out. Of the held-out images none is, but all are taken several times where
+    their number is not divisible. Returns images and held-out images.
+    """
+    images = images[: len(images) // devices * devices]
+    times = math.lcm(len(held_out), devices) // len(held_out)
+    held_out = np.repeat(held_out, times, axis=0) if times > 1 else held_out
+    return images[process::processes], held_out[process::processes]
+
+
+def training_options():
+    """The parser of this script's options."""
     parser = command_line(__doc__)
     add_seed(parser)
     option = parser.add_argument
@@ -855,6 +870,11 @@ def main():
         metavar="FILE",
         help="write a line of CSV per epoch (default: none)",
     )
+    return parser
+
+
+def main():
+    parser = training_options()
     args = parser.parse_args()
 
     process, processes, devices = join_processes() if args.distributed else (0, 1, 1)
@@ -895,11 +915,12 @@ def main():
         raise ValueError(
             f"--batch-size {batch_size} is no multiple of {devices} devices"
         )
-    total = len(images) // devices * devices  # Shares are equal, so a few are left out,
-    images = images[:total][process::processes]
-    # … but of the held-out ones none: all are taken often enough to be divisible.
-    held_out = np.repeat(held_out, math.lcm(len(held_out), devices) // len(held_out), 0)
-    held_out = held_out[process::processes]
+    print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
+    images, held_out = share_of(images, held_out, process, processes, devices)
+    # Keras would copy NumPy's arrays, and both would be kept: 110 MB for MNIST.
+    images, held_out = (ops.convert_to_tensor(part) for part in (images, held_out))
+    source = dataset.source
+    del dataset
 
     set_seed(args.seed)
     vae = VAE(
@@ -912,11 +933,6 @@ def main():
         args.binarize,
     )
     check_place(args.weights, 2 * file_size(vae))  # the checkpoint's, too
-    print(f"training on {total:,} images, {epochs} epochs", flush=True)
-    # Keras would copy NumPy's arrays, and both would be kept: 110 MB for MNIST.
-    source = dataset.source
-    images, held_out = (ops.convert_to_tensor(part) for part in (images, held_out))
-    del dataset
     done = resume[1] if resume else 0
     callbacks = []
     if process == 0:  # The others end with the same weights.

@@ -29,6 +29,7 @@ CONTENDERS = {
     "default": "this project on TensorFlow",
     "plain": "Keras' plain fit of the same model (no XLA, one step per call)",
     "jax": "this project on JAX",
+    "keras-torch": "this project on PyTorch",
     "torch": "PyTorch's eager loop, the same architecture and optimizer",
     "numpy": "the five matrix products alone (NumPy)",
 }
@@ -168,7 +169,7 @@ def contend(name, source, epochs, seed):
 
 def start(name, source, epochs, seed):
     """The same in a process of its own, on the backend that the contender asks for."""
-    backend = "jax" if name == "jax" else "tensorflow"
+    backend = {"jax": "jax", "keras-torch": "torch"}.get(name, "tensorflow")
     done = subprocess.run(
         [sys.executable, __file__, "--data", source, "--epochs", str(epochs)]
         + ["--contender", name, str(seed)],
@@ -197,7 +198,7 @@ def main():
     if args.quick:
         args.runs, args.epochs = 1, 2
 
-    needs = {"jax": "jax", "torch": "torch"}
+    needs = {"jax": "jax", "torch": "torch", "keras-torch": "torch"}
     names = [n for n in CONTENDERS if importlib.util.find_spec(needs.get(n, "numpy"))]
     seconds, losses = {n: [] for n in names}, {n: [] for n in names}
     for seed in range(args.runs):

@@ -121,6 +121,7 @@ def held_out_loss(text):
     return float(re.search(r"^held-out loss ([\d.]+)", text, re.M)[1])
 
 
+@pytest.mark.slow
 @needs_jax
 def test_two_processes_train_like_one(npz, tmp_path):
     # All images in each batch: shares and their order make no difference.
@@ -135,6 +136,7 @@ def test_two_processes_train_like_one(npz, tmp_path):
     assert held_out_loss(one.stdout) == pytest.approx(losses[0], abs=0.5)
 
 
+@pytest.mark.slow
 @needs_jax
 @pytest.mark.parametrize("victim", [0, 1])
 def test_if_one_process_is_killed_the_others_end(npz, tmp_path, victim):
@@ -172,6 +174,7 @@ def test_what_can_not_be_distributed(npz, tmp_path, devices, batch_size, says):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @needs_jax
 def test_two_devices_of_one_machine(npz, tmp_path):
     environment = on("jax", XLA_FLAGS="--xla_force_host_platform_device_count=2")

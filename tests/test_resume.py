@@ -297,6 +297,7 @@ def limit_file_size(pid, size):
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_can_be_resumed(uninterrupted, npz, tmp_path):
     options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv")
     options += ("--noise", 0.1, "--binarize")
