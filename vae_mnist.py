@@ -266,7 +266,8 @@ class StopOnSignal(keras.callbacks.Callback):
         if not self.stoppable:
             signal.raise_signal(number)
         self.received = number
-        self.model.stop_training = self.model.stop_evaluating = True
+        if self.model is not None:  # Else on_train_begin is still to come.
+            self.model.stop_training = self.model.stop_evaluating = True
 
     def on_train_begin(self, logs=None):
         self.model.stop_training = self.received is not None
@@ -446,6 +447,8 @@ def train(
     file, initial_epoch = resume or (None, 0)
     many_draws = vae.config["noise"] or vae.config["binarize"]
     eager = keras.backend.backend() == "torch"  # which takes one step at a time
+    # Between two executions Ctrl-C is heard: with large models after fewer steps.
+    prompt = math.ceil(5e9 / (vae.count_params() * batch_size))
     vae.compile(
         optimizer=keras.optimizers.RMSprop(
             keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
@@ -455,7 +458,7 @@ def train(
         # more on Python than on the model: the two save 0.44 of an epoch's time.
         # But there XLA takes 47 ms to draw a number per pixel of a batch, "auto" 0.6.
         jit_compile="auto" if eager or many_draws else True,
-        steps_per_execution=1 if eager else min(steps, 100),
+        steps_per_execution=1 if eager else min(steps, 100, prompt),
     )
     vae.optimizer.build(vae.trainable_variables)
     if file:

@@ -91,6 +91,31 @@ def test_a_backend_that_is_not_there_gives_one_line(script, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("images", "held_out", "processes", "local_devices"),
+    [(60_000, 10_000, 2, 1), (100, 30, 3, 1), (101, 7, 2, 2), (17, 5, 4, 1)],
+)
+def test_shares_are_equal_and_miss_no_held_out_image(
+    images, held_out, processes, local_devices
+):
+    devices = processes * local_devices
+    shares = [
+        vae_mnist.share_of(
+            np.arange(images), np.arange(held_out), process, processes, devices
+        )
+        for process in range(processes)
+    ]
+    for parts in zip(*shares, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        assert len(parts[0]) % local_devices == 0
+    trained = np.concatenate([share[0] for share in shares])
+    assert len(set(trained)) == len(trained)
+    assert images - devices < len(trained) <= images
+    counts = np.bincount(np.concatenate([share[1] for share in shares]))
+    assert len(counts) == held_out
+    assert counts.min() == counts.max() > 0
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
