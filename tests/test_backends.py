@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 from conftest import ROOT, run_script
@@ -181,6 +182,9 @@ def test_if_one_process_is_killed_the_others_end(npz, tmp_path, victim):
     assert [process.wait(120) for process in again] == [0, 0]
     assert f"epoch {done + 1}/{done + 2}" in (tmp_path / "0.txt").read_text()
     vae_mnist.load_vae(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5") as file:
+        steps = file["optimizer/vars/0"][()]
+    assert steps == 250 // 50 * (done + 2)  # 50 is the batch of the whole run.
 
 
 @needs_jax
