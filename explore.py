@@ -13,7 +13,6 @@ import json
 import pathlib
 import webbrowser
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -102,11 +101,9 @@ def make_page(vae, images, z_mean, labels, class_names):
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
-    classes = len(class_names or [])
-    if classes <= 10:
-        colours = mpl.colormaps["tab10"](np.arange(10))
-    else:
-        colours = mpl.colormaps["gist_rainbow"](np.linspace(0, 1, classes))
+    if labels is None:
+        class_names = []
+    colours = vae_mnist.class_colours(len(class_names))
     dense = [layer for layer in vae.decoder.layers if layer.weights]
     known = {
         "shape": vae.config["image_shape"],
@@ -123,7 +120,7 @@ def make_page(vae, images, z_mean, labels, class_names):
         "reach": max(3.0, 1.05 * float(np.abs(z_mean[:, dims]).max())),
         "z": floats(z_mean[chosen]),
         "labels": None if labels is None else labels[chosen].tolist(),
-        "classes": class_names,
+        "classes": class_names if len(class_names) <= vae_mnist.LEGEND else [],
         "colours": [to_hex(colour) for colour in colours],
         "sheet": contact_sheet(images[chosen], columns),
         "columns": columns,
@@ -426,6 +423,7 @@ function placeOf(event) {
 }
 let drawing = false;
 plane.addEventListener("pointerdown", (event) => {
+  if (event.button || !event.isPrimary) return;
   stopWalk();
   drawing = true;
   plane.setPointerCapture(event.pointerId);
@@ -437,12 +435,10 @@ plane.addEventListener("pointermove", (event) => {
   moveTo(placeOf(event));
   if (drawing) path.push(Float64Array.from(z));
 });
-for (const name of ["pointerup", "pointercancel"]) {
-  plane.addEventListener(name, () => {
-    drawing = false;
-    $("walk").disabled = path.length < 2;
-  });
-}
+plane.addEventListener("lostpointercapture", () => {
+  drawing = false;
+  $("walk").disabled = path.length < 2;
+});
 plane.addEventListener("keydown", (event) => {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1],
     ArrowDown: [0, -1] };
@@ -471,6 +467,7 @@ function startWalk(places, seconds) {
   requestAnimationFrame(step);
 }
 function stopWalk() {
+  if (walk && dim > 2 && $("grid").checked) redraw();  // elsewhere in other dimensions
   walk = null;
   $("stop").disabled = true;
 }
@@ -494,7 +491,7 @@ function redraw() {
 }
 $("grid").addEventListener("change", redraw);
 
-(known.classes || []).forEach((name, i) => {
+known.classes.forEach((name, i) => {
   const label = document.createElement("label"), box = document.createElement("input");
   const swatch = document.createElement("span");
   box.type = "checkbox";

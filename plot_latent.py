@@ -15,8 +15,6 @@ import numpy as np
 
 import vae_mnist
 
-LEGEND = 60  # classes; of more than that, a legend would be larger than the plane
-
 
 def project(z_mean):
     """The plane of the two directions in which the points vary most.
@@ -54,10 +52,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
     classes = len(class_names or [])
-    if classes <= 10:
-        colours = plt.get_cmap("tab10")(np.arange(10))
-    else:
-        colours = plt.get_cmap("gist_rainbow")(np.linspace(0, 1, classes))
+    colours = vae_mnist.class_colours(classes)
     axes.scatter(
         *points[order].T,
         c="C0" if labels is None else colours[labels[order]],
@@ -68,7 +63,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     for sigmas, name in (1, "1σ of the prior"), (2, "2σ"):
         axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
         axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
-    if 0 < classes <= LEGEND:
+    if 0 < classes <= vae_mnist.LEGEND:
         for colour, name in zip(colours, class_names, strict=False):
             axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
         axes.legend(

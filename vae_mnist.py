@@ -73,6 +73,7 @@ EPOCHS = 20  # passes over the training images …
 STEPS = 4000  # … or more, until there were so many steps: small sets need them
 WEIGHTS = "vae_mnist.weights.h5"
 LARGEST = 1_000_000  # number that any option takes
+LEGEND = 60  # classes; of more than that, a legend would be larger than the plane
 
 TERMS = ["loss", "reconstruction", "kl"]
 LOSSES = [*TERMS, *(f"val_{name}" for name in TERMS)]  # val_: on held-out images
@@ -242,7 +243,8 @@ class StopOnSignal(keras.callbacks.Callback):
 
     An exception amid an epoch would leave JAX without its arrays, so the first signal
     asks Keras to stop after the current steps, and the epoch's end raises Stopped. A
-    second signal ends the process at once. Use it in a `with` statement around fit.
+    second Ctrl-C or SIGTERM ends the process at once. Use it in a `with` statement
+    around fit.
     """
 
     def __init__(self, stoppable):
@@ -253,7 +255,11 @@ class StopOnSignal(keras.callbacks.Callback):
     def __enter__(self):
         names = {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal))
         numbers = [getattr(signal, name) for name in names]
-        self.before = {n: signal.signal(n, self.receive) for n in numbers}
+        self.before = {
+            number: signal.signal(number, self.receive)
+            for number in numbers
+            if signal.getsignal(number) != signal.SIG_IGN  # as nohup has it
+        }
         return self
 
     def __exit__(self, *exception):
@@ -261,9 +267,10 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(number, handler)
 
     def receive(self, number, frame):
-        for each in self.before:
+        for each in {signal.SIGINT, signal.SIGTERM} & self.before.keys():
             signal.signal(each, signal.SIG_DFL)
         if not self.stoppable:
+            signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.received = number
         if self.model is not None:  # Else on_train_begin is still to come.
@@ -339,7 +346,8 @@ class Progress(keras.callbacks.ProgbarLogger):
     """Keras' progress bar, which is too long for a terminal until the epoch's end."""
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, {"loss": logs["loss"]})
+        if not self.model.stop_training:  # Else the terminal may be gone.
+            super().on_train_batch_end(batch, {"loss": logs["loss"]})
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, {name: logs[name] for name in LOSSES})
@@ -406,13 +414,14 @@ def training_state(vae):
     return [*vae.weights, *vae.optimizer.variables]
 
 
-def default_batch_size(images: int) -> int:
+def default_batch_size(images: int, devices: int = 1) -> int:
     """BATCH_SIZE, or a hundredth of the data set where that is smaller.
 
     Small batches keep small sets from being learned by heart: on 3,200 digits 32 a
-    step give 158.1 nats instead of 161.3, on 250 digits 2 a step 185 instead of 244.
+    step give 158.1 nats, and 100 a step 161.3. A multiple of the number of devices.
     """
-    return min(BATCH_SIZE, math.ceil(images / 100))
+    batch_size = min(BATCH_SIZE, math.ceil(images / 100))
+    return math.ceil(batch_size / devices) * devices
 
 
 def default_epochs(images: int, batch_size: int) -> int:
@@ -510,10 +519,13 @@ def replacing(path, size=0):
     """
     check_place(path, size)
     place = pathlib.Path(path).resolve()  # of a symbolic link, where it points to
-    part = place.with_name(f".{os.getpid()}{''.join(place.suffixes[-2:])}")
+    ending = "".join(pathlib.Path(path).suffixes[-2:])
+    part = place.with_name(f".{os.getpid()}{ending}")
     try:
         with naming(path):
             yield part
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())  # Else a power cut may leave an empty file.
             os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
@@ -542,6 +554,7 @@ def save_vae(vae, path, source, training=None):
 @contextlib.contextmanager
 def reading(path):
     """Turns what readers raise at a broken file `path` into one ValueError."""
+    open(path, "rb").close()  # raises PermissionError and the like, by their names
     try:
         yield
     except Exception as error:  # NumPy, h5py and Keras raise a dozen kinds of them.
@@ -561,7 +574,6 @@ def load_vae(path):
         raise FileNotFoundError(
             f"there are no weights in {path}: python vae_mnist.py trains and saves them"
         )
-    open(path, "rb").close()  # raises PermissionError and the like, by their names
     with reading(path):
         with h5py.File(path) as file:
             settings = json.loads(file.attrs["vae"])
@@ -588,7 +600,7 @@ def checkpoint_of(weights):
 def read_training(path):
     """Reads what --resume needs to know, from a checkpoint or a weights file.
 
-    Returns a dict: `options` by name, `data`, `checksum` of the images, `epochs`.
+    Returns a dict: `options` by name, `checksum` of the images, whole `epochs`.
     Raises FileNotFoundError, or ValueError where the file can't be resumed from.
     """
     if not os.path.exists(path):
@@ -607,13 +619,15 @@ def read_training(path):
 
 def restore_training(vae, path):
     """Sets weights, optimizer slots and step count to those in `path`."""
-    with reading(path):
-        if path.endswith(".npz"):
-            with np.load(path, allow_pickle=False) as file:
-                for i, variable in enumerate(training_state(vae)):
-                    variable.assign(file[f"arr_{i}"])
-        else:
+    if not path.endswith(".npz"):
+        with reading(path):
             load_weights(vae, path)
+        return
+    variables = training_state(vae)
+    with reading(path), np.load(path, allow_pickle=False) as file:
+        arrays = [file[f"arr_{i}"] for i in range(len(variables))]
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def load_vae_and_images(path, source=None):
@@ -709,6 +723,15 @@ def add_seed(parser):
     )
 
 
+def class_colours(classes):
+    """Colours that tell classes apart, as RGBA, at least one."""
+    import matplotlib as mpl
+
+    if classes <= 10:
+        return mpl.colormaps["tab10"](np.arange(10))
+    return mpl.colormaps["gist_rainbow"](np.linspace(0, 1, classes))
+
+
 def save_picture(figure, path, show=False):
     """Writes a matplotlib Figure to `path`, and shows it in a window if asked to.
 
@@ -760,8 +783,11 @@ def join_processes():
     processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
     process = int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0))
     if processes > 1:
-        with quiet_start():
-            keras.distribution.initialize()
+        try:
+            with quiet_start():
+                keras.distribution.initialize()
+        except RuntimeError as error:
+            raise ValueError(f"the processes do not find each other: {error}") from None
     devices = len(keras.distribution.list_devices())
     if devices == 1:
         raise ValueError(
@@ -781,7 +807,7 @@ def check_resumable(training, before, path):
     """
     then, now = before["options"], training["options"]
     fixed = then.keys() - {"data", "epochs", "learning_rate"}
-    names = sorted(name for name in fixed if then[name] != now[name])
+    names = sorted(name for name in fixed if then[name] != now.get(name))
     if names:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise ValueError(f"{path} was trained with another {options}: leave it out")
@@ -789,7 +815,7 @@ def check_resumable(training, before, path):
         raise ValueError(f"{path} was trained on other images, those of {then['data']}")
     if before["epochs"] >= now["epochs"]:
         raise ValueError(
-            f"{path} has had its {before['epochs']} epochs: --epochs adds more to them"
+            f"{path} has had {before['epochs']} epochs: give --epochs a larger total"
         )
 
 
@@ -901,7 +927,7 @@ def main():
             check_place(path)
     dataset = data.load(args.data, args.image_size, args.color)
     images, held_out = dataset.x_train, dataset.x_test
-    batch_size = args.batch_size or default_batch_size(len(images))
+    batch_size = args.batch_size or default_batch_size(len(images), devices)
     epochs = args.epochs or default_epochs(len(images), batch_size)
     options = vars(args) | {
         "batch_size": batch_size,
@@ -910,7 +936,10 @@ def main():
     }
     for name in ("weights", "resume", "log", "distributed"):
         del options[name]
-    training = {"options": options, "checksum": zlib.crc32(images)}
+    training = {
+        "options": options,
+        "checksum": zlib.crc32(np.ascontiguousarray(images)),
+    }
     if resume:
         check_resumable(training, before, file)
 
@@ -918,30 +947,31 @@ def main():
         raise ValueError(
             f"--batch-size {batch_size} is no multiple of {devices} devices"
         )
-    print(f"training on {len(images):,} images, {epochs} epochs", flush=True)
+    start = f"training on {len(images):,} images, {epochs} epochs"
     images, held_out = share_of(images, held_out, process, processes, devices)
     # Keras would copy NumPy's arrays, and both would be kept: 110 MB for MNIST.
     images, held_out = (ops.convert_to_tensor(part) for part in (images, held_out))
     source = dataset.source
     del dataset
 
-    set_seed(args.seed)
-    vae = VAE(
-        images.shape[1:],
-        args.hidden,
-        args.latent_dim,
-        args.activation,
-        args.beta,
-        args.noise,
-        args.binarize,
-    )
-    check_place(args.weights, 2 * file_size(vae))  # the checkpoint's, too
     done = resume[1] if resume else 0
-    callbacks = []
-    if process == 0:  # The others end with the same weights.
-        callbacks += [Log(args.log, done)] if args.log else []
-        callbacks.append(Checkpoint(checkpoint, training))
     try:
+        set_seed(args.seed)
+        vae = VAE(
+            images.shape[1:],
+            args.hidden,
+            args.latent_dim,
+            args.activation,
+            args.beta,
+            args.noise,
+            args.binarize,
+        )
+        check_place(args.weights, 2 * file_size(vae))  # the checkpoint's, too
+        print(start, flush=True)
+        callbacks = []
+        if process == 0:  # The others end with the same weights.
+            callbacks += [Log(args.log, done)] if args.log else []
+            callbacks.append(Checkpoint(checkpoint, training))
         history = train(
             vae,
             images,
@@ -956,14 +986,15 @@ def main():
         )
     except Stopped as stop:
         if stop.epochs == done:
-            told = "the first epoch was not over, nothing was written"
+            told = "no epoch was over, nothing was written"
         else:
             save_vae(vae, args.weights, source)
             told = (
                 f"{args.weights} has the weights so far;"
                 f" --resume goes on after epoch {stop.epochs}"
             )
-        print(f"stopped: {told}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            print(f"stopped: {told}", file=sys.stderr)
         sys.exit(128 + stop.signal)  # as shells report a signal
     except Exception as error:
         if processes == 1:

@@ -48,7 +48,7 @@ def train_with_keras(dataset, epochs, seed, plain):
             seconds.append(time.perf_counter() - self.start)
 
     seconds = []
-    keras.utils.set_random_seed(seed)
+    vae_mnist.set_seed(seed)
     vae = vae_mnist.VAE(dataset.x_train.shape[1:])
     if plain:
         compiled = vae.compile

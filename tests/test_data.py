@@ -275,6 +275,15 @@ def test_emnist_is_turned_upright(tmp_path):
     np.testing.assert_array_equal(data.load(str(tmp_path)).x_test, images[4::5])
 
 
+def test_emnist_can_be_trained_on(run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part, count in ("train", 20), ("test", 10):
+        path = tmp_path / f"emnist-letters-{part}-images-idx3-ubyte"
+        path.write_bytes(idx(bars(count, 0)[0]))
+    options = ("--data", tmp_path, "--epochs", 1, "--hidden", 4)
+    assert run_here("vae_mnist.py", *options).status == 0
+
+
 def test_counts_of_images_and_labels_differ(fails, tmp_path):
     images, labels = bars(25, 0)
     (tmp_path / NAMES[0]).write_bytes(idx(images))

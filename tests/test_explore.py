@@ -39,7 +39,9 @@ def browser():
 class Page:
     """A page in the browser, and what it was made from."""
 
-    def __init__(self, browser, folder, shape=(12, 12), latent_dim=2, **settings):
+    def __init__(
+        self, browser, folder, shape=(12, 12), latent_dim=2, labelled=True, **settings
+    ):
         vae_mnist.set_seed(7)
         self.vae = vae_mnist.VAE(shape, latent_dim=latent_dim, **settings)
         images, self.labels = bars(80, 0)
@@ -48,7 +50,9 @@ class Page:
         self.images = images
         self.z_mean = 9 * self.vae.encoder.predict(images, verbose=0)["z_mean"]
         names = ["flat", HOSTILE, "square"]
-        self.html = explore.make_page(self.vae, images, self.z_mean, self.labels, names)
+        self.html = explore.make_page(
+            self.vae, images, self.z_mean, self.labels if labelled else None, names
+        )
         path = folder / "explore.html"
         path.write_text(self.html, encoding="utf-8")
         self.browser = browser
@@ -261,9 +265,12 @@ def test_walking_a_path_goes_there_and_back(page):
 def test_the_tour_button_walks_the_tour(page):
     page.element("tour").click()
     path = explore.tour(page.z_mean, page.labels)
+    seen = []
     for _ in range(10):
         page.frame()
-        assert np.linalg.norm(path - page.z(), axis=1).min() < 0.1
+        seen.append(page.z())
+        assert np.linalg.norm(path - seen[-1], axis=1).min() < 0.1
+    assert np.ptp(seen, axis=0).max() > 0
     assert page.element("stop").is_enabled()
 
 
@@ -306,11 +313,30 @@ def test_the_legend_hides_classes(page):
 
 
 def test_the_manifold_is_behind_the_points(page):
-    drawn = "return Array.from(backdrop.getContext('2d').getImageData(2, 2, 9, 9).data)"
-    before = page.run(drawn)
     page.element("grid").click()
     page.frame()
-    assert page.run(drawn) != before
+    size = page.run("return plane.width")
+    shades, expected = [], []
+    for row, column in [(0, 0), (0, 19), (19, 0), (19, 19), (3, 11)]:
+        corner = [int((k + 0.25) * size / 20) for k in (column, row)]
+        cell = page.run(
+            "return Array.from(backdrop.getContext('2d').getImageData("
+            "...arguments[0], ...arguments[1]).data)",
+            *(corner, [size // 40, size // 40]),
+        )
+        shades.append(np.reshape(cell, (-1, 4))[:, 0].mean())
+        centre = page.reach * np.array([2 * column - 19, 19 - 2 * row]) / 20
+        expected.append(page.decoded(centre)[3:9, 3:9].mean())
+    np.testing.assert_allclose(shades, expected, atol=25)
+    assert np.ptp(expected) > 0
+
+
+def test_without_labels_there_is_no_legend(browser, tmp_path):
+    page = Page(browser, tmp_path, labelled=False, hidden=[16])
+    assert browser.find_elements("css selector", "#legend input") == []
+    page.point_at(*page.z_mean[0])
+    assert page.visible()
+    assert page.errors() == []
 
 
 def test_text_of_the_data_set_is_never_html(page):

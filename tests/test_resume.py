@@ -82,28 +82,38 @@ def same_weights(a, b):
         return all(np.array_equal(one[name], other[name]) for name in arrays)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(npz, tmp_path_factory):
-    """A folder with the weights and the log of a training that nothing stopped."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    options = ("--epochs", EPOCHS, "--log", "log.csv", "--noise", 0.1, "--binarize")
-    result = run_script("vae_mnist.py", *small(npz), *options, cwd=folder)
+NOISY = ("--noise", 0.1, "--binarize")  # draws more, and on TensorFlow without XLA
+
+
+def trained(folder, npz, *options):
+    """The folder, with the weights and the log of a training that nothing stopped."""
+    options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv", *options)
+    result = run_script("vae_mnist.py", *options, cwd=folder)
     assert result.status == 0, result.stderr
     assert sorted(os.listdir(folder)) == ["log.csv", "m.weights.h5"]
     return folder
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(npz, tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("uninterrupted"), npz)
+
+
 def assert_same_as(uninterrupted, folder):
     assert losses(folder / "log.csv") == losses(uninterrupted / "log.csv")
     assert same_weights(folder / "m.weights.h5", uninterrupted / "m.weights.h5")
-    leftovers = sorted(set(os.listdir(folder)) - {"output.txt"})
-    assert leftovers == ["log.csv", "m.weights.h5"]
+    # A kill amid a write leaves the unfinished file, whose name begins with a dot.
+    files = sorted(name for name in os.listdir(folder) if name[0] != ".")
+    assert [name for name in files if name != "output.txt"] == [
+        "log.csv",
+        "m.weights.h5",
+    ]
 
 
 def test_stopped_killed_and_resumed_it_ends_as_if_never_stopped(
     uninterrupted, npz, tmp_path
 ):
-    options = ("--epochs", EPOCHS, "--log", "log.csv", "--noise", 0.1, "--binarize")
+    options = ("--epochs", EPOCHS, "--log", "log.csv")
     run = Run(tmp_path, *small(npz), *options)
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         run.wait_for_epochs(2)
@@ -127,10 +137,10 @@ def test_stopped_killed_and_resumed_it_ends_as_if_never_stopped(
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments(uninterrupted, npz, tmp_path):
+def test_twenty_kills_at_random_moments(npz, tmp_path, tmp_path_factory):
     rng = random.Random(0)
-    options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv")
-    options += ("--noise", 0.1, "--binarize")
+    uninterrupted = trained(tmp_path_factory.mktemp("noisy"), npz, *NOISY)
+    options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv", *NOISY)
     kills = 0
     while kills < 20:
         resume = ["--resume"] if (tmp_path / "m.checkpoint.npz").exists() else []
@@ -145,12 +155,9 @@ def test_twenty_kills_at_random_moments(uninterrupted, npz, tmp_path):
         if ended is None:
             run.signal(signal.SIGKILL)
             kills += 1
-        for name in (".weights.h5", ".checkpoint.npz"):
-            for part in tmp_path.glob(f".*{name}"):
-                part.unlink()  # A kill amid a write leaves the unfinished file.
         if (tmp_path / "m.checkpoint.npz").exists():
             vae_mnist.read_training(str(tmp_path / "m.checkpoint.npz"))
-        if ended == 0 or (tmp_path / "m.weights.h5").exists():
+        elif ended == 0 or (tmp_path / "m.weights.h5").exists():
             assert_same_as(uninterrupted, tmp_path)
             for path in tmp_path.iterdir():
                 path.unlink()
@@ -166,8 +173,10 @@ SIGNALLING = """
 import os, signal, sys
 import vae_mnist
 event, epoch, names = sys.argv.pop(1), int(sys.argv.pop(1)), sys.argv.pop(1).split()
+original = getattr(vae_mnist.Clock, event)
 class Signals(vae_mnist.Clock):
-    def now(self, *_, **__):
+    def now(self, *arguments, **options):
+        original(self, *arguments, **options)
         if self.params["epochs"] and self.epoch == epoch:
             for name in names:
                 os.kill(os.getpid(), getattr(signal, name))
@@ -192,16 +201,17 @@ def run_signalling(folder, event, epoch, names, *options):
 
 @pytest.mark.parametrize(
     ("event", "name", "status"),
-    [("on_train_batch_end", "SIGINT", 130), ("on_test_begin", "SIGHUP", 129)],
+    [
+        ("on_train_batch_end", "SIGINT", 130),
+        ("on_test_begin", "SIGHUP", 129),
+    ],
 )
 def test_stopped_in_its_first_epoch_a_run_writes_nothing(
     npz, tmp_path, event, name, status
 ):
     done = run_signalling(tmp_path, event, 1, name, *small(npz), "--epochs", 9)
     assert done.returncode == status
-    assert done.stderr == (
-        "stopped: the first epoch was not over, nothing was written\n"
-    )
+    assert done.stderr == ("stopped: no epoch was over, nothing was written\n")
     assert os.listdir(tmp_path) == []
 
 
@@ -214,6 +224,45 @@ def test_the_second_ctrl_c_ends_it_at_once(npz, tmp_path):
     )
     assert done.returncode == -signal.SIGINT
     assert old.read_bytes() == b"old"
+
+
+def test_a_signal_between_two_epochs_loses_neither(npz, tmp_path):
+    done = run_signalling(
+        *(tmp_path, "on_epoch_end", 3, "SIGTERM", *small(npz), "--epochs", 9),
+        *("--log", "log.csv"),
+    )
+    assert done.returncode == 143
+    assert done.stderr.endswith("--resume goes on after epoch 3\n")
+    assert [row["epoch"] for row in losses(tmp_path / "log.csv")] == ["1", "2", "3"]
+
+
+def test_nohup_keeps_a_run_alive(npz, tmp_path):
+    done = subprocess.run(
+        ["nohup", sys.executable, "-c", SIGNALLING, "on_train_batch_end", "2"]
+        + ["SIGHUP", *map(str, small(npz)), "--epochs", "3"],
+        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
+    assert "epoch 3/3" in done.stdout
+
+
+def test_a_closed_terminal_stops_the_run_and_keeps_its_weights(npz, tmp_path):
+    pty = pytest.importorskip("pty")
+    arguments = [*map(str, small(npz)), "--epochs", "5000"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        script = str(ROOT / "vae_mnist.py")
+        os.execv(sys.executable, [sys.executable, script, *arguments])
+    seen = b""
+    while b"Epoch 4/" not in seen:
+        seen += os.read(terminal, 10_000)
+    os.close(terminal)  # which sends SIGHUP
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    vae_mnist.load_vae(tmp_path / "m.weights.h5")
+    done = vae_mnist.read_training(str(tmp_path / "m.checkpoint.npz"))["epochs"]
+    assert done >= 3
 
 
 def test_an_epoch_cut_short_counts_neither_in_the_log_nor_in_the_output(npz, tmp_path):
@@ -287,7 +336,7 @@ def test_two_runs_at_once_write_one_file_or_the_other(tmp_path):
             assert values in ({1.0}, {2.0})
             seen |= values
     assert [writer.returncode for writer in writers] == [0, 0]
-    assert seen <= {1.0, 2.0}
+    assert seen
     assert os.listdir(tmp_path) == ["m.weights.h5"]
 
 
@@ -300,7 +349,6 @@ def limit_file_size(pid, size):
 @pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_can_be_resumed(uninterrupted, npz, tmp_path):
     options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv")
-    options += ("--noise", 0.1, "--binarize")
     run = Run(tmp_path, *options)
     run.wait_for_epochs(2)
     limit_file_size(run.process.pid, 20_000)
@@ -375,8 +423,8 @@ def resumable(uninterrupted, npz, tmp_path, monkeypatch):
         (["--beta", 2, "--seed", 1], "another --beta, --seed: leave it out"),
         (["--batch-size", 49], "another --batch-size"),
         (["--data", "mnist_sample"], "trained on other images"),
-        (["--epochs", EPOCHS], f"has had its {EPOCHS} epochs"),
-        ([], f"has had its {EPOCHS} epochs"),
+        (["--epochs", EPOCHS], f"has had {EPOCHS} epochs"),
+        ([], f"has had {EPOCHS} epochs"),
     ],
 )
 def test_resuming_what_contradicts_the_run_is_an_error(
