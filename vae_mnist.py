@@ -229,6 +229,87 @@ class VAE(keras.Model):
         return probabilities.reshape(-1, *self.config["image_shape"])
 
 
+def set_seed(seed):
+    """Seeds all random numbers: initial weights, noise, and the images' order."""
+    with quiet_start():  # On other backends this is what imports TensorFlow.
+        keras.utils.set_random_seed(seed)
+
+
+def default_batch_size(images: int, devices: int = 1) -> int:
+    """BATCH_SIZE, or a hundredth of the data set where that is smaller.
+
+    Small batches keep small sets from being learned by heart: on 3,200 digits 32 a
+    step give 158.1 nats, and 100 a step 161.3. A multiple of the number of devices.
+    """
+    batch_size = min(BATCH_SIZE, math.ceil(images / 100))
+    return math.ceil(batch_size / devices) * devices
+
+
+def default_epochs(images: int, batch_size: int) -> int:
+    """EPOCHS, or as many as make STEPS steps where the data set is small."""
+    return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
+
+
+def train(
+    vae,
+    images,
+    held_out,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed=0,
+    resume=None,
+    callbacks=(),
+    stoppable=True,
+):
+    """Fits `vae` to images with RMSprop.
+
+    images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
+    seed: of the random numbers of every epoch.
+    resume: the file of an earlier training's state, and its number of epochs.
+    callbacks: keras.callbacks.Callback objects, which see whole, finite epochs only.
+    stoppable: whether signals end it by Stopped. One of several processes can't wait
+    for its epoch's end once the others do not know of the signal.
+    Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
+    Raises ValueError where the loss stops being a finite number, Stopped on a signal.
+    """
+    steps = math.ceil(len(images) / batch_size)
+    file, initial_epoch = resume or (None, 0)
+    many_draws = vae.config["noise"] or vae.config["binarize"]
+    eager = keras.backend.backend() == "torch"  # which takes one step at a time
+    # Between two executions Ctrl-C is heard: with large models after fewer steps.
+    prompt = math.ceil(5e9 / (vae.count_params() * batch_size))
+    vae.compile(
+        optimizer=keras.optimizers.RMSprop(
+            keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
+            momentum=MOMENTUM,
+        ),
+        # "auto" would leave XLA out on TensorFlow's CPU, and one step at a time spends
+        # more on Python than on the model: the two save 0.44 of an epoch's time.
+        # But there XLA takes 47 ms to draw a number per pixel of a batch, "auto" 0.6.
+        jit_compile="auto" if eager or many_draws else True,
+        steps_per_execution=1 if eager else min(steps, 100, prompt),
+    )
+    vae.optimizer.build(vae.trainable_variables)
+    if file:
+        restore_training(vae, file)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    with StopOnSignal(stoppable) as stop:
+        return vae.fit(
+            images,
+            validation_data=(held_out,),
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            verbose=1 if terminal else 0,
+            callbacks=[
+                *(stop, StopAtNaN(), SeedEpochs(seed), Clock()),
+                Progress() if terminal else PlainLine(),
+                *callbacks,
+            ],
+        )
+
+
 class Stopped(Exception):
     """A signal, by its number, ended a training that has so many whole epochs."""
 
@@ -324,12 +405,6 @@ class SeedEpochs(keras.callbacks.Callback):
             set_seed(int(rng.integers(2**31)))
 
 
-def set_seed(seed):
-    """Seeds all random numbers: initial weights, noise, and the images' order."""
-    with quiet_start():  # On other backends this is what imports TensorFlow.
-        keras.utils.set_random_seed(seed)
-
-
 class Clock(keras.callbacks.Callback):
     """Adds to each epoch's losses its seconds, and its first step's learning rate."""
 
@@ -412,81 +487,6 @@ class Checkpoint(keras.callbacks.Callback):
 def training_state(vae):
     """All variables that a training changes and that its next epoch depends on."""
     return [*vae.weights, *vae.optimizer.variables]
-
-
-def default_batch_size(images: int, devices: int = 1) -> int:
-    """BATCH_SIZE, or a hundredth of the data set where that is smaller.
-
-    Small batches keep small sets from being learned by heart: on 3,200 digits 32 a
-    step give 158.1 nats, and 100 a step 161.3. A multiple of the number of devices.
-    """
-    batch_size = min(BATCH_SIZE, math.ceil(images / 100))
-    return math.ceil(batch_size / devices) * devices
-
-
-def default_epochs(images: int, batch_size: int) -> int:
-    """EPOCHS, or as many as make STEPS steps where the data set is small."""
-    return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
-
-
-def train(
-    vae,
-    images,
-    held_out,
-    epochs,
-    batch_size,
-    learning_rate,
-    seed=0,
-    resume=None,
-    callbacks=(),
-    stoppable=True,
-):
-    """Fits `vae` to images with RMSprop.
-
-    images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
-    seed: of the random numbers of every epoch.
-    resume: the file of an earlier training's state, and its number of epochs.
-    callbacks: keras.callbacks.Callback objects, which see whole, finite epochs only.
-    stoppable: whether signals end it by Stopped. One of several processes can't wait
-    for its epoch's end once the others do not know of the signal.
-    Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
-    Raises ValueError where the loss stops being a finite number, Stopped on a signal.
-    """
-    steps = math.ceil(len(images) / batch_size)
-    file, initial_epoch = resume or (None, 0)
-    many_draws = vae.config["noise"] or vae.config["binarize"]
-    eager = keras.backend.backend() == "torch"  # which takes one step at a time
-    # Between two executions Ctrl-C is heard: with large models after fewer steps.
-    prompt = math.ceil(5e9 / (vae.count_params() * batch_size))
-    vae.compile(
-        optimizer=keras.optimizers.RMSprop(
-            keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
-            momentum=MOMENTUM,
-        ),
-        # "auto" would leave XLA out on TensorFlow's CPU, and one step at a time spends
-        # more on Python than on the model: the two save 0.44 of an epoch's time.
-        # But there XLA takes 47 ms to draw a number per pixel of a batch, "auto" 0.6.
-        jit_compile="auto" if eager or many_draws else True,
-        steps_per_execution=1 if eager else min(steps, 100, prompt),
-    )
-    vae.optimizer.build(vae.trainable_variables)
-    if file:
-        restore_training(vae, file)
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    with StopOnSignal(stoppable) as stop:
-        return vae.fit(
-            images,
-            validation_data=(held_out,),
-            batch_size=batch_size,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            verbose=1 if terminal else 0,
-            callbacks=[
-                *(stop, StopAtNaN(), SeedEpochs(seed), Clock()),
-                Progress() if terminal else PlainLine(),
-                *callbacks,
-            ],
-        )
 
 
 @contextlib.contextmanager
