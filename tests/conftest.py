@@ -2,6 +2,7 @@
 
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import types
@@ -13,6 +14,12 @@ import pytest
 import vae_mnist  # before keras, to have TensorFlow start as quietly as for a user
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+# Shells have background jobs, and nohup has its own, ignore these signals; the
+# processes that the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def bars(count, seed):
