@@ -35,7 +35,8 @@ def tour(z_mean, labels):
     1974). Returns shape (FRAMES, latent_dim).
     """
     if labels is None or not 3 <= len(np.unique(labels)) <= FRAMES:
-        labels = KMeans(min(10, len(z_mean)), random_state=0).fit_predict(z_mean)
+        clusters = min(10, len(np.unique(z_mean, axis=0)))
+        labels = KMeans(clusters, random_state=0).fit_predict(z_mean)
     stops = np.stack(
         [np.median(z_mean[labels == c], axis=0) for c in np.unique(labels)]
     )

@@ -57,9 +57,14 @@ try:
         import keras
         import numpy as np
         from keras import layers, ops
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 except (ImportError, ValueError) as failure:  # ValueError: there is no such backend
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    sys.exit(f"error: KERAS_BACKEND={backend} does not start: {failure}; install it")
+    sys.exit(
+        f"error: KERAS_BACKEND={backend} does not start: {failure}; it can be"
+        " tensorflow, jax or torch, where that is installed"
+    )
 
 # Hyperparameters: what a run uses unless its options say otherwise.
 HIDDEN = [256]  # units of each hidden layer, in encoder order
@@ -322,15 +327,16 @@ class Stopped(Exception):
 class StopOnSignal(keras.callbacks.Callback):
     """Ends a training soon after Ctrl-C, SIGTERM or the closing of its terminal.
 
-    An exception amid an epoch would leave JAX without its arrays, so the first signal
-    asks Keras to stop after the current steps, and the epoch's end raises Stopped. A
-    second Ctrl-C or SIGTERM ends the process at once. Use it in a `with` statement
-    around fit.
+    An exception amid an epoch would leave JAX without its arrays, so a signal asks
+    Keras to stop after the current steps, and the epoch's end raises Stopped. Amid the
+    first epoch there is nothing to save, and it is raised at once. A second Ctrl-C or
+    SIGTERM ends the process. Use it in a `with` statement around fit.
     """
 
     def __init__(self, stoppable):
         super().__init__()
         self.received = None
+        self.whole = 0  # epochs
         self.stoppable = stoppable
 
     def __enter__(self):
@@ -354,23 +360,21 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.received = number
-        if self.model is not None:  # Else on_train_begin is still to come.
-            self.model.stop_training = self.model.stop_evaluating = True
+        if not self.whole:
+            raise Stopped(number, 0)
 
-    def on_train_begin(self, logs=None):
-        self.model.stop_training = self.received is not None
+    def on_train_batch_end(self, batch, logs=None):
+        if self.received is not None:
+            self.model.stop_training = True
 
-    def on_test_begin(self, logs=None):
-        self.model.stop_evaluating = self.received is not None
+    def on_test_batch_end(self, batch, logs=None):
+        if self.received is not None:
+            self.model.stop_evaluating = True
 
     def on_epoch_end(self, epoch, logs=None):
         if self.received is not None:
             raise Stopped(self.received, epoch)  # This epoch is not whole.
         self.whole = epoch + 1
-
-    def on_train_end(self, logs=None):
-        if self.received is not None and self.whole < self.params["epochs"]:
-            raise Stopped(self.received, self.whole)  # It came between two epochs.
 
 
 class StopAtNaN(keras.callbacks.Callback):
@@ -421,7 +425,7 @@ class Progress(keras.callbacks.ProgbarLogger):
     """Keras' progress bar, which is too long for a terminal until the epoch's end."""
 
     def on_train_batch_end(self, batch, logs=None):
-        if not self.model.stop_training:  # Else the terminal may be gone.
+        if not self.model.stop_training:  # Else the terminal may be closed.
             super().on_train_batch_end(batch, {"loss": logs["loss"]})
 
     def on_epoch_end(self, epoch, logs=None):
@@ -448,11 +452,15 @@ class Log(keras.callbacks.Callback):
         self.path = path
         self.rows = []
         if first and os.path.exists(path):
-            with open(path, newline="") as file:
-                table = csv.DictReader(file)
-                if table.fieldnames != LOG:
-                    raise ValueError(f"{path} is not a log that vae_mnist.py wrote")
-                self.rows = [row for row in table if int(row["epoch"]) <= first]
+            try:
+                with open(path, newline="") as file:
+                    header, *rows = csv.reader(file)
+            except (csv.Error, ValueError):
+                header, rows = [], []
+            self.rows = [dict(zip(LOG, row, strict=False)) for row in rows[:first]]
+            numbers = [row.get("epoch") for row in self.rows]
+            if header != LOG or numbers != [str(i) for i in range(1, first + 1)]:
+                raise ValueError(f"{path} is not the log of the first {first} epochs")
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch + 1} | {n: logs[n] for n in LOG[1:]})
@@ -612,6 +620,9 @@ def read_training(path):
         else:
             with h5py.File(path) as file:
                 training = json.loads(file.attrs["vae"])["training"]
+        if training is not None:
+            training["epochs"] = int(training["epochs"])
+            training["options"] = dict(training["options"])
     if training is None:
         raise ValueError(f"{path} was saved amid an epoch: --resume has to start anew")
     return training
@@ -626,6 +637,9 @@ def restore_training(vae, path):
     variables = training_state(vae)
     with reading(path), np.load(path, allow_pickle=False) as file:
         arrays = [file[f"arr_{i}"] for i in range(len(variables))]
+        for variable, array in zip(variables, arrays, strict=True):
+            if array.shape != tuple(variable.shape) or not np.isfinite(array).all():
+                raise ValueError(f"no {variable.path} that fits")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
@@ -658,7 +672,7 @@ def ending_in(*endings):
     """The type of options that name a file: its ending says the format."""
 
     def file_name(name: str) -> str:
-        if name.endswith(endings):
+        if name.endswith(endings) and pathlib.Path(name).name not in endings:
             return name
         raise argparse.ArgumentTypeError(f"the name must end in {' or '.join(endings)}")
 
@@ -764,7 +778,7 @@ def errors_in_one_line():
             text = f"{error.filename}: {error.strerror}"
         sys.exit("error: " + " ".join(text.split()))
     except KeyboardInterrupt:
-        print("stopped: nothing was written", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
 
 
@@ -780,9 +794,20 @@ def join_processes():
             "--distributed needs KERAS_BACKEND=jax: the other backends' ways, such as"
             " TensorFlow's MultiWorkerMirroredStrategy, do not work with Keras 3"
         )
-    processes = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
-    process = int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0))
+    count = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
+    number = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0")
+    addresses = os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES")
+    if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
+        raise ValueError(
+            f"KERAS_DISTRIBUTION_PROCESS_ID is {number} of"
+            f" KERAS_DISTRIBUTION_NUM_PROCESSES, {count}: they count from 0"
+        )
+    process, processes = int(number), int(count)
     if processes > 1:
+        if not addresses:
+            raise ValueError("KERAS_DISTRIBUTION_JOB_ADDRESSES names no first machine")
+        print(f"process {process} of {processes} meets the others at {addresses}")
+        sys.stdout.flush()
         try:
             with quiet_start():
                 keras.distribution.initialize()
@@ -922,7 +947,7 @@ def main():
             " this run replaces it",
             file=sys.stderr,
         )
-    for path in (args.weights, args.log):
+    for path in (args.weights, checkpoint, args.log):
         if path:
             check_place(path)
     dataset = data.load(args.data, args.image_size, args.color)
@@ -938,7 +963,9 @@ def main():
         del options[name]
     training = {
         "options": options,
-        "checksum": zlib.crc32(np.ascontiguousarray(images)),
+        "checksum": zlib.crc32(
+            np.ascontiguousarray(held_out), zlib.crc32(np.ascontiguousarray(images))
+        ),
     }
     if resume:
         check_resumable(training, before, file)
@@ -985,7 +1012,7 @@ def main():
             processes == 1,
         )
     except Stopped as stop:
-        if stop.epochs == done:
+        if stop.epochs <= done:
             told = "no epoch was over, nothing was written"
         else:
             save_vae(vae, args.weights, source)

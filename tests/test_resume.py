@@ -460,6 +460,29 @@ def test_broken_files_are_not_resumed(run_here, tmp_path, monkeypatch, name, con
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "settings", ["{}", "[1, 2]", '{"epochs": "x", "options": {}}', '{"epochs": 1}']
+)
+def test_edited_settings_are_not_resumed(run_here, tmp_path, monkeypatch, settings):
+    monkeypatch.chdir(tmp_path)
+    np.savez("m.checkpoint.npz", settings=settings)
+    result = run_here("vae_mnist.py", "--resume", "--weights", "m.weights.h5")
+    assert result.status == 1
+    assert result.stderr.startswith("error: m.checkpoint.npz does not hold")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_in_the_checkpoints_place_is_found_before_training(
+    run_here, npz, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("m.checkpoint.npz")
+    result = run_here("vae_mnist.py", *small(npz))
+    assert result.status == 1
+    assert "m.checkpoint.npz is a folder" in result.stderr
+    assert "training on" not in result.stdout
+
+
 def test_weights_saved_amid_an_epoch_are_not_resumed(run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     vae = vae_mnist.VAE((4, 4), hidden=[4])
@@ -469,13 +492,22 @@ def test_weights_saved_amid_an_epoch_are_not_resumed(run_here, tmp_path, monkeyp
     assert "saved amid an epoch" in result.stderr
 
 
-def test_another_table_is_not_taken_for_the_log(resumable, run_here, tmp_path):
-    (tmp_path / "log.csv").write_text("name,price\nbread,3\n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "name,price\nbread,3\n",
+        ",".join(vae_mnist.LOG) + "\n1,2,3,4,5,6,7,8,9\n",
+        ",".join(vae_mnist.LOG) + "\n" + "9" * 200_000,
+    ],
+)
+def test_another_table_is_not_taken_for_the_log(resumable, run_here, tmp_path, content):
+    (tmp_path / "log.csv").write_text(content)
     options = ("--weights", "m.weights.h5", "--epochs", EPOCHS + 1, "--log", "log.csv")
     result = run_here("vae_mnist.py", "--resume", *options)
     assert result.status == 1
-    assert "log.csv is not a log" in result.stderr
-    assert (tmp_path / "log.csv").read_text() == "name,price\nbread,3\n"
+    assert f"log.csv is not the log of the first {EPOCHS} epochs" in result.stderr
+    assert (tmp_path / "log.csv").read_text() == content
 
 
 def test_a_fresh_run_tells_of_an_unfinished_one(run_here, npz, tmp_path, monkeypatch):
