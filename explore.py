@@ -58,12 +58,12 @@ def grey_levels(probabilities):
 
 def write_gif(vae, path, file):
     """Writes what the decoder makes of a path, shape (n, latent_dim), as a GIF."""
-    height, width = vae.config["image_shape"][:2]
+    height, width, *channels = vae.config["image_shape"]
     scale = max(1, 224 // max(height, width))
     frames = [
         Image.fromarray(image)
         .resize((scale * width, scale * height), Image.Resampling.NEAREST)
-        .quantize(32)
+        .quantize(256 if channels else 32)
         for image in grey_levels(vae.decode(path))
     ]
     duration = round(1000 * SECONDS / len(frames) / 10) * 10  # GIF counts in 10 ms.

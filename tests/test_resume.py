@@ -346,6 +346,21 @@ def limit_file_size(pid, size):
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+def run_limited(folder, size, script, *arguments):
+    """Runs a script that can write no file beyond `size` bytes."""
+    pytest.importorskip("resource")
+    code = (
+        "import os, resource, sys\n"
+        "limit = int(sys.argv[1]), resource.RLIM_INFINITY\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limit)\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, str(size), ROOT / script, *map(str, arguments)],
+        **{"cwd": folder, "capture_output": True, "text": True, "timeout": 120},
+    )
+
+
 @pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_can_be_resumed(uninterrupted, npz, tmp_path):
     options = (*small(npz), "--epochs", EPOCHS, "--log", "log.csv")
@@ -361,31 +376,19 @@ def test_a_full_disk_ends_a_run_that_can_be_resumed(uninterrupted, npz, tmp_path
 
 
 def test_no_room_for_the_weights_is_found_before_training(npz, tmp_path):
-    resource = pytest.importorskip("resource")
     (tmp_path / "m.weights.h5").write_bytes(b"old")
-    run = Run(
-        *(tmp_path, *small(npz)),
-        preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)
-        ),
-    )
-    assert run.process.wait(60) == 1
-    assert run.text() == "error: m.weights.h5: File too large\n"
-    assert sorted(os.listdir(tmp_path)) == ["m.weights.h5", "output.txt"]
+    done = run_limited(tmp_path, 20_000, "vae_mnist.py", *small(npz))
+    assert done.returncode == 1
+    assert done.stderr == "error: m.weights.h5: File too large\n"
+    assert done.stdout == ""
+    assert os.listdir(tmp_path) == ["m.weights.h5"]
     assert (tmp_path / "m.weights.h5").read_bytes() == b"old"
 
 
 def test_a_picture_that_does_not_fit_leaves_the_old_one(weights, tmp_path):
-    resource = pytest.importorskip("resource")
     old = tmp_path / "grid.png"
     old.write_bytes(b"old")
-    done = subprocess.run(
-        [sys.executable, ROOT / "generate_grid.py", "--weights", weights],
-        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120},
-        preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY)
-        ),
-    )
+    done = run_limited(tmp_path, 1_000, "generate_grid.py", "--weights", weights)
     assert done.returncode == 1
     assert done.stderr == "error: grid.png: File too large\n"
     assert os.listdir(tmp_path) == ["grid.png"]
