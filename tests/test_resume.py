@@ -110,6 +110,7 @@ def assert_same_as(uninterrupted, folder):
     ]
 
 
+@pytest.mark.slow
 def test_stopped_killed_and_resumed_it_ends_as_if_never_stopped(
     uninterrupted, npz, tmp_path
 ):
@@ -226,6 +227,7 @@ def test_the_second_ctrl_c_ends_it_at_once(npz, tmp_path):
     assert old.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_a_signal_between_two_epochs_loses_neither(npz, tmp_path):
     done = run_signalling(
         *(tmp_path, "on_epoch_end", 3, "SIGTERM", *small(npz), "--epochs", 9),
@@ -236,6 +238,7 @@ def test_a_signal_between_two_epochs_loses_neither(npz, tmp_path):
     assert [row["epoch"] for row in losses(tmp_path / "log.csv")] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_nohup_keeps_a_run_alive(npz, tmp_path):
     done = subprocess.run(
         ["nohup", sys.executable, "-c", SIGNALLING, "on_train_batch_end", "2"]
@@ -247,6 +250,7 @@ def test_nohup_keeps_a_run_alive(npz, tmp_path):
     assert "epoch 3/3" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_stops_the_run_and_keeps_its_weights(npz, tmp_path):
     pty = pytest.importorskip("pty")
     arguments = [*map(str, small(npz)), "--epochs", "5000"]
@@ -265,6 +269,7 @@ def test_a_closed_terminal_stops_the_run_and_keeps_its_weights(npz, tmp_path):
     assert done >= 3
 
 
+@pytest.mark.slow
 def test_an_epoch_cut_short_counts_neither_in_the_log_nor_in_the_output(npz, tmp_path):
     done = run_signalling(
         *(tmp_path, "on_test_begin", 3, "SIGTERM", *small(npz), "--epochs", 9),
