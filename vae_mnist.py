@@ -290,7 +290,7 @@ def train(
             momentum=MOMENTUM,
         ),
         # "auto" would leave XLA out on TensorFlow's CPU, and one step at a time spends
-        # more on Python than on the model: the two save 0.44 of an epoch's time.
+        # more on Python than on the model: the two save 0.46 of an epoch's time.
         # But there XLA takes 47 ms to draw a number per pixel of a batch, "auto" 0.6.
         jit_compile="auto" if eager or many_draws else True,
         steps_per_execution=1 if eager else min(steps, 100, prompt),
