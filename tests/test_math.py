@@ -63,6 +63,16 @@ def images_of(count, shape=(6, 5)):
     return RNG.integers(0, 256, (count, *shape)).astype("uint8")
 
 
+@pytest.mark.parametrize("latent_dim", [2, 20])
+def test_the_decoder_starts_with_wide_independent_units(latent_dim):
+    vae = vae_mnist.VAE((2, 2), hidden=[10_000], latent_dim=latent_dim)
+    kernel, bias = vae.decoder.layers[1].get_weights()
+    variance = 8 / latent_dim
+    expected = variance * np.eye(latent_dim + 1)
+    covariance = np.cov(np.vstack([kernel, bias]))
+    np.testing.assert_allclose(covariance, expected, atol=0.1 * variance)
+
+
 def test_noise_is_fresh_on_every_training_step():
     vae = vae_mnist.VAE((6, 5), hidden=[8])
     image = images_of(1)
