@@ -74,8 +74,7 @@ BETA = 1.0  # weight of the KL divergence; 1 makes the loss the negative ELBO
 BATCH_SIZE = 100  # images per step, or a hundredth of all where that is fewer
 LEARNING_RATE = 1e-3  # of the first step; a cosine takes it to 0 at the last
 MOMENTUM = 0.9  # of RMSprop: 147 nats after 5 epochs; 153 without it, at 3e-3
-EPOCHS = 20  # passes over the training images …
-STEPS = 4000  # … or more, until there were so many steps: small sets need them
+EPOCHS = 20  # passes over the training images
 WEIGHTS = "vae_mnist.weights.h5"
 LARGEST = 1_000_000  # number that any option takes
 LEGEND = 60  # classes; of more than that, a legend would be larger than the plane
@@ -254,9 +253,17 @@ def default_batch_size(images: int, devices: int = 1) -> int:
     return math.ceil(batch_size / devices) * devices
 
 
-def default_epochs(images: int, batch_size: int) -> int:
-    """EPOCHS, or as many as make STEPS steps where the data set is small."""
-    return max(EPOCHS, math.ceil(STEPS / math.ceil(images / batch_size)))
+def mean_log_odds(images):
+    """The output biases with which a decoder starts from the mean image.
+
+    A bias of log(p / (1 − p)) draws a pixel with probability p (Hinton 2010, A
+    Practical Guide to Training Restricted Boltzmann Machines, section 8.1).
+
+    images: uint8, shape (n, *image_shape). Returns float64, shape (pixels,).
+    """
+    white = np.sum(images, axis=0, dtype="float64").ravel() / 255  # of n, per pixel
+    # One image more of each kind: no pixel is certain (Laplace's rule of succession).
+    return np.log((white + 1) / (len(images) - white + 1))
 
 
 def train(
@@ -883,8 +890,9 @@ def training_options():
     option(
         "--epochs",
         type=positive_int,
-        help=f"passes over the training images (default: {EPOCHS}, or as many as make"
-        f" {STEPS} steps where there are few images)",
+        default=EPOCHS,
+        metavar="N",
+        help="passes over the training images (default: %(default)s)",
     )
     option(
         "--batch-size",
@@ -957,12 +965,7 @@ def main():
     dataset = data.load(args.data, args.image_size, args.color)
     images, held_out = dataset.x_train, dataset.x_test
     batch_size = args.batch_size or default_batch_size(len(images), devices)
-    epochs = args.epochs or default_epochs(len(images), batch_size)
-    options = vars(args) | {
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "data": dataset.source,
-    }
+    options = vars(args) | {"batch_size": batch_size, "data": dataset.source}
     for name in ("weights", "resume", "log", "distributed"):
         del options[name]
     training = {
@@ -978,13 +981,7 @@ def main():
         raise ValueError(
             f"--batch-size {batch_size} is no multiple of {devices} devices"
         )
-    start = f"training on {len(images):,} images, {epochs} epochs"
-    images, held_out = share_of(images, held_out, process, processes, devices)
-    # Keras would copy NumPy's arrays, and both would be kept: 110 MB for MNIST.
-    images, held_out = (ops.convert_to_tensor(part) for part in (images, held_out))
     source = dataset.source
-    del dataset
-
     done = resume[1] if resume else 0
     try:
         set_seed(args.seed)
@@ -998,7 +995,12 @@ def main():
             args.binarize,
         )
         check_place(args.weights, 2 * file_size(vae))  # the checkpoint's, too
-        print(start, flush=True)
+        vae.decoder.get_layer("logits").bias.assign(mean_log_odds(images))
+        print(f"training on {len(images):,} images, {args.epochs} epochs", flush=True)
+        images, held_out = share_of(images, held_out, process, processes, devices)
+        # Keras would copy NumPy's arrays, and both would be kept: 110 MB for MNIST.
+        images, held_out = (ops.convert_to_tensor(part) for part in (images, held_out))
+        del dataset
         callbacks = []
         if process == 0:  # The others end with the same weights.
             callbacks += [Log(args.log, done)] if args.log else []
@@ -1007,7 +1009,7 @@ def main():
             vae,
             images,
             held_out,
-            epochs,
+            args.epochs,
             batch_size // processes,
             args.learning_rate,
             args.seed,
@@ -1037,7 +1039,7 @@ def main():
         os._exit(1)
     if process == 0:
         keras.distribution.set_distribution(None)  # The others do not take part.
-        save_vae(vae, args.weights, source, training | {"epochs": epochs})
+        save_vae(vae, args.weights, source, training | {"epochs": args.epochs})
         pathlib.Path(checkpoint).unlink(missing_ok=True)
 
     last = {name: values[-1] for name, values in history.history.items()}

@@ -50,6 +50,8 @@ def train_with_keras(dataset, epochs, seed, plain):
     seconds = []
     vae_mnist.set_seed(seed)
     vae = vae_mnist.VAE(dataset.x_train.shape[1:])
+    biases = vae_mnist.mean_log_odds(dataset.x_train)
+    vae.decoder.get_layer("logits").bias.assign(biases)
     if plain:
         compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
@@ -89,6 +91,8 @@ def train_with_torch(dataset, epochs, seed):
             nn.init.zeros_(layer.bias)
     for parameter in decode[0].parameters():
         nn.init.normal_(parameter, std=2.0)
+    biases = vae_mnist.mean_log_odds(dataset.x_train)
+    decode[2].bias.data = torch.from_numpy(biases).float()
 
     def negative_elbo(batch):
         x = batch / 255

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_script
 
+import data
 import vae_mnist
 
 IN_A_NEW_PROCESS = """
@@ -130,16 +131,25 @@ def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
     assert [layer.activation.__name__ for layer in vae.decoder.layers[1:3]] == [
         "elu"
     ] * 2
-    # Without a learning rate, the decoder's output biases stay at zero.
-    assert not vae.decoder.layers[-1].get_weights()[1].any()
+    # Without a learning rate, the biases still draw the mean image, or nearly.
+    pixels = data.load(npz).x_train.reshape(250, -1) / 255
+    biases = vae.decoder.layers[-1].get_weights()[1]
+    drawn = 1 / (1 + np.exp(-biases))
+    np.testing.assert_allclose(drawn, (pixels.sum(axis=0) + 1) / 252, rtol=1e-5)
+
+
+@pytest.mark.parametrize("images", [100, 4000, 10_000])
+def test_small_sets_get_2000_steps(images):
+    batch_size = vae_mnist.default_batch_size(images)
+    assert vae_mnist.EPOCHS * images / batch_size == 2000
 
 
 @pytest.mark.parametrize(
-    ("images", "batch_size", "epochs"),
-    [(60_000, 100, 20), (4_000, 100, 100), (20_000, 100, 20), (150, 100, 2000)],
+    ("images", "devices", "batch_size"),
+    [(60_000, 1, 100), (60_000, 8, 104), (101, 1, 2), (4000, 3, 42), (1, 1, 1)],
 )
-def test_small_sets_get_4000_steps(images, batch_size, epochs):
-    assert vae_mnist.default_epochs(images, batch_size) == epochs
+def test_default_batch_size(images, devices, batch_size):
+    assert vae_mnist.default_batch_size(images, devices) == batch_size
 
 
 @pytest.mark.parametrize("script", ["plot_latent.py", "generate_grid.py"])
