@@ -185,13 +185,13 @@ class VAE(keras.Model):
         # biases would start all units as near copies of each other. Drawn wide, they
         # tile the latent space from the first step. Each needs its own initializer: a
         # shared one would draw the same numbers for the biases as for a kernel's row.
-        wide = {"stddev": math.sqrt(8 / latent_dim)}
+        width = math.sqrt(8 / latent_dim)
         z_input = keras.Input([latent_dim], name="z")
         h = layers.Dense(
             hidden[-1],
             activation,
-            kernel_initializer=keras.initializers.RandomNormal(**wide),
-            bias_initializer=keras.initializers.RandomNormal(**wide),
+            kernel_initializer=keras.initializers.RandomNormal(stddev=width),
+            bias_initializer=keras.initializers.RandomNormal(stddev=width),
         )(z_input)
         for units in reversed(hidden[:-1]):
             h = layers.Dense(units, activation)(h)
