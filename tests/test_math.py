@@ -9,6 +9,12 @@ import vae_mnist
 RNG = np.random.default_rng(0)
 
 
+def apply(formula, *arrays):
+    """A formula of the script, of NumPy's arrays: as tensors there and back."""
+    tensors = [keras.ops.convert_to_tensor(np.float32(array)) for array in arrays]
+    return keras.ops.convert_to_numpy(formula(*tensors))
+
+
 def gaussian_log_density(z, mean, sigma):
     log_densities = -0.5 * ((z - mean) / sigma) ** 2 - np.log(
         sigma * (2 * np.pi) ** 0.5
@@ -24,8 +30,8 @@ def bernoulli_loss(pixels, logits):
 
 
 def test_kl_is_zero_at_the_prior():
-    kl = vae_mnist.kl_divergence(np.zeros((3, 4)), np.zeros((3, 4)))
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kl), np.zeros(3))
+    kl = apply(vae_mnist.kl_divergence, np.zeros((3, 4)), np.zeros((3, 4)))
+    np.testing.assert_array_equal(kl, np.zeros(3))
 
 
 def test_kl_equals_monte_carlo():
@@ -36,7 +42,7 @@ def test_kl_equals_monte_carlo():
     z = mean + sigma * RNG.standard_normal((400_000, 2, 2))
     log_ratio = gaussian_log_density(z, mean, sigma) - gaussian_log_density(z, 0, 1)
     standard_error = log_ratio.std(axis=0) / len(z) ** 0.5
-    kl = vae_mnist.kl_divergence(mean, np.log(sigma))
+    kl = apply(vae_mnist.kl_divergence, mean, np.log(sigma))
     assert (np.abs(kl - log_ratio.mean(axis=0)) < 5 * standard_error).all()
 
 
@@ -44,7 +50,7 @@ def test_kl_equals_monte_carlo():
 def test_reconstruction_equals_bernoulli(scale):
     logits = scale * RNG.choice([-1.0, -0.5, 0.0, 0.5, 1.0], (5, 30))
     for pixels in (RNG.random((5, 30)), RNG.integers(0, 2, (5, 30)).astype(float)):
-        loss = vae_mnist.reconstruction_loss(pixels.astype("float32"), logits)
+        loss = apply(vae_mnist.reconstruction_loss, pixels, logits)
         np.testing.assert_allclose(loss, bernoulli_loss(pixels, logits), rtol=1e-5)
 
 
@@ -52,8 +58,8 @@ def test_sample_has_the_mean_and_sigma_of_the_posterior():
     mean, sigma = np.float32([3.0, -1.0]), np.float32([0.2, 2.5])
     count = 200_000
     parameters = [np.tile(mean, (count, 1)), np.tile(np.log(sigma), (count, 1))]
-    z = vae_mnist.sample_latent(parameters, keras.random.SeedGenerator(0))
-    z = keras.ops.convert_to_numpy(z)
+    seed = keras.random.SeedGenerator(0)
+    z = apply(lambda *tensors: vae_mnist.sample_latent(tensors, seed), *parameters)
     assert (np.abs(z.mean(axis=0) - mean) < 5 * sigma / count**0.5).all()
     np.testing.assert_allclose(z.std(axis=0), sigma, rtol=0.01)
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
