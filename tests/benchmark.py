@@ -62,13 +62,14 @@ def train_with_keras(dataset, epochs, seed, plain):
         epochs,
         vae_mnist.BATCH_SIZE,
         vae_mnist.LEARNING_RATE,
+        seed,
         callbacks=[Stopwatch()],
     )
     return seconds, history.history["val_loss"][-1]
 
 
 def train_with_torch(dataset, epochs, seed):
-    """The same in PyTorch as a tutorial writes it, with Keras' initial weights."""
+    """The same in PyTorch as a tutorial writes it, with the same initial weights."""
     import torch
     from torch import nn
 

@@ -54,6 +54,27 @@ def test_reconstruction_equals_bernoulli(scale):
         np.testing.assert_allclose(loss, bernoulli_loss(pixels, logits), rtol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_biases_of_the_log_odds_draw_the_mean_image(count):
+    images = images_of(count, (2, 3, 3))
+    images[:, 0, :, 0], images[:, 1, :, 2] = 0, 255
+    drawn = 1 / (1 + np.exp(-vae_mnist.mean_log_odds(images)))
+    white = sum(np.float64(image) / 255 for image in images)
+    np.testing.assert_allclose(drawn, (white.ravel() + 1) / (count + 2), rtol=1e-12)
+
+
+def test_pixels_keep_their_order_whatever_the_image_data_format():
+    images = images_of(2, (2, 4, 3))
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        vae = vae_mnist.VAE((2, 4, 3), hidden=[4])
+    finally:
+        keras.config.set_image_data_format(before)
+    pixels = keras.ops.convert_to_numpy(vae(images)["pixels"])
+    np.testing.assert_allclose(pixels, images.reshape(2, -1) / 255, rtol=1e-6)
+
+
 def test_sample_has_the_mean_and_sigma_of_the_posterior():
     mean, sigma = np.float32([3.0, -1.0]), np.float32([0.2, 2.5])
     count = 200_000

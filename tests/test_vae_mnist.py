@@ -138,15 +138,15 @@ def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
     np.testing.assert_allclose(drawn, (pixels.sum(axis=0) + 1) / 252, rtol=1e-5)
 
 
-@pytest.mark.parametrize("images", [100, 4000, 10_000])
+@pytest.mark.parametrize("images", [100, 101, 199, 250, 4000, 9999, 10_000])
 def test_small_sets_get_2000_steps(images):
-    batch_size = vae_mnist.default_batch_size(images)
-    assert vae_mnist.EPOCHS * images / batch_size == 2000
+    steps = -(-images // vae_mnist.default_batch_size(images))
+    assert 2000 <= vae_mnist.EPOCHS * steps < 4000
 
 
 @pytest.mark.parametrize(
     ("images", "devices", "batch_size"),
-    [(60_000, 1, 100), (60_000, 8, 104), (101, 1, 2), (4000, 3, 42), (1, 1, 1)],
+    [(60_000, 1, 100), (60_000, 8, 104), (101, 1, 1), (4000, 3, 42), (1, 1, 1)],
 )
 def test_default_batch_size(images, devices, batch_size):
     assert vae_mnist.default_batch_size(images, devices) == batch_size
