@@ -8,17 +8,32 @@ importance-weighted estimate, which comes closer the more samples it draws, and 
 two latent dimensions the integral itself: so the gap is known, not guessed.
 """
 
+from support import command_line
+
+SAMPLES = 200  # of z per image
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = command_line.parser(__doc__, images=True, seed=True)
+    parser.add_argument(
+        "--samples",
+        type=command_line.count,
+        default=SAMPLES,
+        metavar="N",
+        help="importance samples per image (default: %(default)s)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the report there, too")
+    args = command_line.read(parser)
+
 import json
 import math
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-import data
-import vae_mnist
-from vae_mnist import keras, ops
+from support import data, files
+from support.backend import keras, ops
+from vae_mnist import kl_divergence, load_vae, reconstruction_loss, sample_latent
 
-SAMPLES = 200  # of z per image
 NEIGHBOURS = 5
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000  # latent points decoded at once: bounds the memory
@@ -47,12 +62,12 @@ def importance_weights(vae, pixels, z_mean, z_log_sigma, samples, seed):
     mean = ops.convert_to_tensor(z_mean[:, None])
     log_sigma = ops.convert_to_tensor(z_log_sigma[:, None])
     shape = (len(z_mean), samples, z_mean.shape[1])
-    z = vae_mnist.sample_latent(
+    z = sample_latent(
         [ops.broadcast_to(mean, shape), ops.broadcast_to(log_sigma, shape)], seed
     )
     logits = vae.decoder(ops.reshape(z, (-1, shape[2])))
     logits = ops.reshape(logits, (*shape[:2], -1))
-    reconstruction = vae_mnist.reconstruction_loss(pixels[:, None], logits)
+    reconstruction = reconstruction_loss(pixels[:, None], logits)
     prior = log_normal(z, 0.0, ops.zeros_like(z))
     return reconstruction, prior - log_normal(z, mean, log_sigma) - reconstruction
 
@@ -69,7 +84,9 @@ def sampled_losses(vae, pixels, z_mean, z_log_sigma, samples, seed):
     parts = min(len(pixels), math.ceil(len(pixels) * samples / DECODED))
     rounds = np.array_split(np.arange(samples), math.ceil(samples / DECODED))
     reconstructions, estimates = [], []
-    for part in data.with_progress(np.array_split(np.arange(len(pixels)), parts)):
+    for part in command_line.progress(
+        np.array_split(np.arange(len(pixels)), parts), "sampling"
+    ):
         draws = [
             importance_weights(
                 vae, pixels[part], z_mean[part], z_log_sigma[part], len(r), generator
@@ -95,12 +112,14 @@ def quadrature(vae, pixels, reach, step):
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_p = np.full(len(pixels), -np.inf)
     pixels = ops.convert_to_tensor(pixels)
-    for part in data.with_progress(np.array_split(grid, max(1, len(grid) // 2000))):
+    for part in command_line.progress(
+        np.array_split(grid, max(1, len(grid) // 2000)), "integrating"
+    ):
         z = ops.convert_to_tensor(part)
         logits = vae.decoder(z)
         log_prior = log_normal(z, 0.0, ops.zeros_like(z)) + 2 * np.log(step)
         # log p(x|z) is linear in x: one product for all images and points.
-        at_zero = vae_mnist.reconstruction_loss(0.0, logits)
+        at_zero = reconstruction_loss(0.0, logits)
         joint = ops.matmul(pixels, ops.transpose(logits)) - at_zero + log_prior
         log_sum = ops.convert_to_numpy(ops.logsumexp(joint, axis=1))
         log_p = np.logaddexp(log_p, log_sum)
@@ -132,7 +151,7 @@ def as_trained_on(vae, images, seed):
 
     uint8 in and out. The VAE's own draws leave pixels of 0 and 255 as they are.
     """
-    if not vae.config["binarize"]:
+    if not vae.binarize:
         return images
     draws = np.random.default_rng(seed).random(images.shape, "float32")
     return np.uint8(255) * (draws < images / np.float32(255))
@@ -159,7 +178,7 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
 
     # One dimension at a time, for the sum over the last axis to be over nothing else.
     kl = ops.convert_to_numpy(
-        vae_mnist.kl_divergence(
+        kl_divergence(
             ops.convert_to_tensor(z_mean[..., None]),
             ops.convert_to_tensor(z_log_sigma[..., None]),
         )
@@ -220,28 +239,17 @@ def print_report(result):
         )
 
 
-def main():
-    parser = vae_mnist.command_line(__doc__, images=True)
-    parser.add_argument(
-        "--samples",
-        type=vae_mnist.positive_int,
-        default=SAMPLES,
-        help="importance samples per image (default: %(default)s)",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the report there, too")
-    vae_mnist.add_seed(parser)
-    args = parser.parse_args()
+def main(args):
     if args.json:
-        vae_mnist.check_place(args.json)
-
-    vae, dataset = vae_mnist.load_vae_and_images(args.weights, args.data)
+        files.check_place(args.json)
+    vae, settings = load_vae(args.weights)
+    dataset = data.load_again(settings, args.weights, args.data)
     result = report(vae, dataset, args.samples, args.seed)
     print_report(result)
     if args.json:
-        with vae_mnist.replacing(args.json) as part:
+        with files.replacing(args.json) as part:
             part.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    with vae_mnist.errors_in_one_line():
-        main()
+    command_line.run(main, args)

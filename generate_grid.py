@@ -7,15 +7,43 @@ z[0] grows to the right and z[1] grows upward, as in the picture of plot_latent.
 what is drawn at a place here belongs to the cluster at that place there.
 """
 
+from support import command_line
+from support.command_line import amount, count
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = command_line.parser(__doc__, output="grid.png")
+    parser.add_argument(
+        "--size",
+        type=count,
+        default=20,
+        metavar="N",
+        help="images per side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--range",
+        type=amount,
+        metavar="R",
+        help="equal steps over [-R, R] (default: equal steps of probability)",
+    )
+    parser.add_argument(
+        "--dims",
+        type=int,
+        nargs=2,
+        default=(0, 1),
+        metavar=("I", "J"),
+        help="the latent dimensions to scan; the others stay 0 (default: 0 1)",
+    )
+    args = command_line.read(parser)
+
 import math
 import statistics
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-import vae_mnist
+from support.pictures import save_picture, tile
+from vae_mnist import load_vae
 
-SIZE = 20  # images per side
 LARGEST_SIZE = 200  # then an image is 5 pixels of the picture
 
 
@@ -43,14 +71,6 @@ def plane_grid(values, latent_dim, dims=(0, 1)):
     return z
 
 
-def tile(images):
-    """Images, row by row, as one picture: (size², H, W, …) → (size·H, size·W, …)."""
-    count, height, width, *channels = images.shape
-    size = round(count**0.5)
-    rows = images.reshape(size, size, height, width, *channels).swapaxes(1, 2)
-    return rows.reshape(size * height, size * width, *channels)
-
-
 def draw_manifold(picture, values, axis_names, title=None):
     """The tiled picture with the z values of its columns and rows on the axes.
 
@@ -73,33 +93,9 @@ def draw_manifold(picture, values, axis_names, title=None):
     return figure
 
 
-def main():
-    parser = vae_mnist.command_line(__doc__, output="grid.png")
-    parser.add_argument(
-        "--size",
-        type=vae_mnist.positive_int,
-        default=SIZE,
-        metavar="N",
-        help="images per side (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--range",
-        type=vae_mnist.not_negative,
-        metavar="R",
-        help="equal steps over [-R, R] (default: equal steps of probability)",
-    )
-    parser.add_argument(
-        "--dims",
-        type=int,
-        nargs=2,
-        default=(0, 1),
-        metavar=("I", "J"),
-        help="the latent dimensions to scan; the others stay 0 (default: 0 1)",
-    )
-    args = parser.parse_args()
-
-    vae, _ = vae_mnist.load_vae(args.weights)
-    latent_dim = vae.config["latent_dim"]
+def main(args):
+    vae, _ = load_vae(args.weights)
+    latent_dim = vae.latent_dim
     i, j = args.dims
     if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
         raise ValueError(
@@ -114,14 +110,14 @@ def main():
         values = quantiles(args.size)
     else:
         values = np.linspace(-args.range, args.range, args.size)
-    picture = tile(vae.decode(plane_grid(values, latent_dim, args.dims)))
+    images = vae.decode(plane_grid(values, latent_dim, args.dims))
     title = f"{args.size} × {args.size} decoded points of the latent plane"
     if latent_dim > 2:
         title += f", the other {latent_dim - 2} dimensions at 0"
-    figure = draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"], title)
-    vae_mnist.save_picture(figure, args.output, args.show)
+    picture, names = tile(images, args.size), [f"z[{i}]", f"z[{j}]"]
+    figure = draw_manifold(picture, values, names, title)
+    save_picture(figure, args.output, args.show)
 
 
 if __name__ == "__main__":
-    with vae_mnist.errors_in_one_line():
-        main()
+    command_line.run(main, args)

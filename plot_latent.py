@@ -7,13 +7,21 @@ label: where the classes form clusters, it found them by itself. With more than 
 latent dimensions the picture shows the plane in which the points vary most (PCA).
 """
 
+from support import command_line
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = command_line.parser(__doc__, output="latent.png", images=True)
+    args = command_line.read(parser)
+
 import math
 import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-import vae_mnist
+from support import data
+from support.pictures import LEGEND, class_colours, save_picture
+from vae_mnist import load_vae
 
 
 def project(z_mean):
@@ -52,7 +60,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
     classes = len(class_names or [])
-    colours = vae_mnist.class_colours(classes)
+    colours = class_colours(classes)
     axes.scatter(
         *points[order].T,
         c="C0" if labels is None else colours[labels[order]],
@@ -63,7 +71,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     for sigmas, name in (1, "1σ of the prior"), (2, "2σ"):
         axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
         axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
-    if 0 < classes <= vae_mnist.LEGEND:
+    if 0 < classes <= LEGEND:
         for colour, name in zip(colours, class_names, strict=False):
             axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
         axes.legend(
@@ -85,17 +93,14 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     return figure
 
 
-def main():
-    parser = vae_mnist.command_line(__doc__, output="latent.png", images=True)
-    args = parser.parse_args()
-
-    vae, dataset = vae_mnist.load_vae_and_images(args.weights, args.data)
+def main(args):
+    vae, settings = load_vae(args.weights)
+    dataset = data.load_again(settings, args.weights, args.data)
     z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
     points, axis_names = project(z_mean)
     figure = draw_latent_plane(points, dataset.y_test, dataset.class_names, axis_names)
-    vae_mnist.save_picture(figure, args.output, args.show)
+    save_picture(figure, args.output, args.show)
 
 
 if __name__ == "__main__":
-    with vae_mnist.errors_in_one_line():
-        main()
+    command_line.run(main, args)

@@ -9,12 +9,34 @@ with --noise takes it from the weights file. Prints how far the corrupted and th
 reconstructed images are from the originals, over all held-out images.
 """
 
+from support import command_line
+from support.command_line import amount, count
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = command_line.parser(
+        __doc__, output="reconstruction.png", images=True, seed=True
+    )
+    parser.add_argument(
+        "--count",
+        type=count,
+        default=10,
+        metavar="N",
+        help="images in the picture (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--noise",
+        type=amount,
+        metavar="S",
+        help="standard deviation of the noise (default: what the VAE was trained with)",
+    )
+    args = command_line.read(parser)
+
 import matplotlib.pyplot as plt
 import numpy as np
 
-import vae_mnist
-
-COUNT = 10  # images in the picture
+from support import data
+from support.pictures import save_picture
+from vae_mnist import load_vae
 
 
 def corrupt(images, noise, seed):
@@ -60,25 +82,10 @@ def draw_rows(rows):
     return figure
 
 
-def main():
-    parser = vae_mnist.command_line(__doc__, output="reconstruction.png", images=True)
-    parser.add_argument(
-        "--count",
-        type=vae_mnist.positive_int,
-        default=COUNT,
-        help="images in the picture (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--noise",
-        type=vae_mnist.not_negative,
-        metavar="S",
-        help="standard deviation of the noise (default: what the VAE was trained with)",
-    )
-    vae_mnist.add_seed(parser)
-    args = parser.parse_args()
-
-    vae, dataset = vae_mnist.load_vae_and_images(args.weights, args.data)
-    noise = vae.config["noise"] if args.noise is None else args.noise
+def main(args):
+    vae, settings = load_vae(args.weights)
+    dataset = data.load_again(settings, args.weights, args.data)
+    noise = vae.noise if args.noise is None else args.noise
     seen = corrupt(dataset.x_test, noise, args.seed) if noise else dataset.x_test
     z_mean = vae.encoder.predict(seen, batch_size=1000, verbose=0)["z_mean"]
     originals = dataset.x_test / np.float32(255)
@@ -88,7 +95,7 @@ def main():
     rows["reconstruction"] = vae.decode(z_mean)
 
     figure = draw_rows({label: images[: args.count] for label, images in rows.items()})
-    vae_mnist.save_picture(figure, args.output, args.show)
+    save_picture(figure, args.output, args.show)
     for label, images in rows.items():
         if label != "original":
             error = mean_squared_error(images, originals)
@@ -98,5 +105,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with vae_mnist.errors_in_one_line():
-        main()
+    command_line.run(main, args)

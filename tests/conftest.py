@@ -1,5 +1,6 @@
 """What the tests share: tiny images, a VAE trained on them, how to run a script."""
 
+import os
 import pathlib
 import runpy
 import signal
@@ -7,13 +8,12 @@ import subprocess
 import sys
 import types
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-import vae_mnist  # before keras, to have TensorFlow start as quietly as for a user
-
 ROOT = pathlib.Path(__file__).parent.parent
+
+os.environ["MPLBACKEND"] = "agg"
 
 # Shells have background jobs, and nohup has its own, ignore these signals; the
 # processes that the tests start would inherit that.
@@ -37,9 +37,11 @@ def bars(count, seed):
 @pytest.fixture(autouse=True)
 def clean_start():
     """Every test starts from the same random numbers, and leaves no figure open."""
-    vae_mnist.keras.utils.set_random_seed(0)
+    if "keras" in sys.modules:  # Tests of support/ may do without it.
+        sys.modules["keras"].utils.set_random_seed(0)
     yield
-    plt.close("all")
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +57,21 @@ def npz(tmp_path_factory):
 def weights(npz, tmp_path_factory):
     """The path of the weights that vae_mnist.py trained on `npz`."""
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
-    result = run_script(
-        *("vae_mnist.py", "--data", npz, "--weights", path),
-        *("--epochs", 30, "--hidden", 32, "--batch-size", 50),
-    )
-    assert result.status == 0, result.stderr
+    options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
+    status = call("vae_mnist.py", "--data", npz, "--weights", path, *options)
+    assert status == 0
+    return path
+
+
+def save_untrained(vae, path, source, **settings):
+    """Writes the weights file of a VAE that nothing has trained. Returns its path."""
+    import vae_mnist
+    from support import weights
+
+    known = {"data": str(source), "image_shape": vae.image_shape, "checksum": 0}
+    known |= {name: value for name, (value, _) in vae_mnist.MODEL.items()}
+    known |= {"activation": "tanh", "latent_dim": vae.latent_dim, "noise": vae.noise}
+    weights.save(vae, path, known | {"binarize": vae.binarize} | settings)
     return path
 
 
@@ -78,25 +90,41 @@ def run_script(name, *arguments, cwd=None, env=None):
     )
 
 
-@pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Runs a script in this process, which spares a start of TensorFlow."""
+def call(name, *arguments):
+    """Runs a script in this process, which spares a start of Keras.
 
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        capsys.readouterr()
-        status = 0
+    Returns its status: a number, or the message that Python would print for status 1.
+    """
+    before = sys.argv, sys.excepthook, signal.getsignal(signal.SIGINT)
+    sys.argv = [name, *map(str, arguments)]
+    try:
         try:
             runpy.run_path(str(ROOT / name), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
+        except SystemExit:
+            raise
+        except BaseException as error:  # as Python does, except for pytest's own
+            sys.excepthook(type(error), error, error.__traceback__)
+            return 1
+    except SystemExit as stop:
+        return stop.code or 0
+    finally:
+        sys.argv, sys.excepthook = before[:2]
+        signal.signal(signal.SIGINT, before[2])
+    return 0
+
+
+@pytest.fixture
+def run_here(capsys):
+    """The same with what the script prints: status, stdout and stderr."""
+
+    def run(name, *arguments):
+        capsys.readouterr()
+        status = call(name, *arguments)
         output = capsys.readouterr()
         stderr = output.err
         if isinstance(status, str):  # What Python does with sys.exit("message").
             stderr, status = stderr + status + "\n", 1
-        return types.SimpleNamespace(
-            status=status or 0, stdout=output.out, stderr=stderr
-        )
+        return types.SimpleNamespace(status=status, stdout=output.out, stderr=stderr)
 
     return run
 

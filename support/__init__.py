@@ -1,0 +1,1 @@
+"""What the scripts need besides the lesson. Nothing here knows what a VAE is."""

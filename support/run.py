@@ -1,0 +1,236 @@
+"""A training run on the disk: what it tells, what it keeps, how it ends and goes on.
+
+After every epoch the file of the last one, FILE.checkpoint.weights.h5, is replaced by
+this one's: a weights file with all that the next epoch depends on, and the losses so
+far. When the run ends, or a signal stops it, that file becomes FILE.weights.h5. What
+kills it leaves the file where it is. In both cases --resume goes on from there.
+"""
+
+import contextlib
+import csv
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from support import files, weights
+from support.backend import keras, set_seed
+
+CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
+PLACES = {"weights", "log", "resume", "distributed", "given"}  # no settings of a model
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal, its argument, has ended the training.
+
+    Like KeyboardInterrupt no Exception, which TensorFlow might catch while it compiles.
+    """
+
+
+class Run(keras.callbacks.Callback):
+    """One training: a callback of Keras' fit, in a `with` statement around it.
+
+    args: the options. What is not on the command line is taken from the run that
+    --resume goes on with.
+    metrics: the names of those of Keras' logs that are told and kept, in their order.
+    stoppable, writes: whether signals end it in good order, and whether it writes: of
+    several processes none can wait for its epoch's end, and only the first one writes.
+
+    `history` has one dict per whole epoch: the metrics, its seconds, and the learning
+    rate of its first step. `callbacks` are what fit takes.
+    Raises FileNotFoundError or ValueError where there is nothing to resume from.
+    """
+
+    def __init__(self, args, metrics, stoppable=True, writes=True):
+        super().__init__()
+        self.path, self.log = args.weights, args.log
+        self.checkpoint = weights.checkpoint_of(args.weights)
+        self.metrics, self.stoppable, self.writes = metrics, stoppable, writes
+        self.received, self.start, self.before, self.history = None, None, {}, []
+        unfinished = os.path.exists(self.checkpoint)
+        if args.resume:
+            self.resume(args, self.checkpoint if unfinished else self.path)
+        elif unfinished and writes:
+            print(
+                f"note: {self.checkpoint} holds an unfinished run, which --resume goes"
+                " on with; this run replaces it",
+                file=sys.stderr,
+            )
+        for path in (self.path, self.checkpoint, self.log):
+            if path:
+                files.check_place(path)
+        self.seed = args.seed
+        self.first = self.whole = len(self.history)  # whole: epochs that are in a file
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        self.callbacks = [self, (Bar if terminal else Lines)(metrics)]
+
+    def resume(self, args, path):
+        """Takes options and history from the file that the run is to go on from."""
+        self.start = path
+        self.before, self.history = weights.read(path)
+        options = vars(args)
+        free = options.keys() - args.given
+        options |= {name: v for name, v in self.before.items() if name in free}
+        given = sorted(args.given & self.before.keys() - CHANGEABLE)
+        if changed := [name for name in given if options[name] != self.before[name]]:
+            names = ", ".join("--" + name.replace("_", "-") for name in changed)
+            raise ValueError(f"{path} was trained with another {names}: leave it out")
+        done = len(self.history)
+        if done > args.epochs or (done == args.epochs and path == self.path):
+            raise ValueError(
+                f"{path} has had {done} epochs: give --epochs a larger total"
+            )
+
+    def describe(self, args, dataset):
+        """Settles what the weights file tells about the run: its settings.
+
+        Raises ValueError where --resume would go on with other images.
+        """
+        checksum = dataset.checksum()
+        if self.before.get("checksum", checksum) != checksum:
+            raise ValueError(
+                f"{self.start} was trained on other images, those of"
+                f" {self.before['data']}"
+            )
+        options = {name: v for name, v in vars(args).items() if name not in PLACES}
+        self.settings = options | {
+            "data": dataset.source,
+            "image_shape": dataset.x_train.shape[1:],
+            "checksum": checksum,
+        }
+
+    # Signals: Ctrl-C, SIGTERM, the closing of the terminal
+
+    def __enter__(self):
+        self.handlers = {}
+        for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):
+            number = getattr(signal, name)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                ours = self.receive if self.stoppable else signal.SIG_DFL
+                self.handlers[number] = signal.signal(number, ours)
+        return self
+
+    def receive(self, number, frame):
+        for each in self.handlers:  # The next one ends the process at once.
+            signal.signal(each, signal.SIG_DFL)
+        self.received = number
+        raise Stopped(number)
+
+    def heed(self):
+        """Raises again what a caller may have caught amid its own work."""
+        if self.received is not None:
+            raise Stopped(self.received)
+
+    def __exit__(self, kind, error, traceback):
+        for number in self.handlers:  # Nothing may come between file and name.
+            signal.signal(number, signal.SIG_IGN)
+        stopped = kind is not None and issubclass(kind, Stopped)
+        if self.writes and (kind is None or (stopped and self.whole > self.first)):
+            files.move(self.checkpoint, self.path)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        if stopped:
+            told = "no epoch was over, nothing was written"
+            if self.whole > self.first:
+                told = (
+                    f"{self.path} has the weights so far; --resume goes on after epoch"
+                    f" {self.whole}"
+                )
+            with contextlib.suppress(OSError):  # of a terminal that was closed
+                print(f"stopped: {told}", file=sys.stderr)
+            sys.exit(128 + self.received)  # as shells report a signal
+
+    # The epochs, as Keras calls them
+
+    def on_train_begin(self, logs=None):
+        # Room for the last epoch's file and this one's.
+        files.check_place(self.checkpoint, 2 * weights.size(self.model))
+        if self.start:
+            self.model.optimizer.build(self.model.trainable_variables)
+            weights.load(self.model, self.start)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.heed()
+        seed_epoch(self.model, self.seed, epoch)
+        self.learning_rate = float(self.model.optimizer.learning_rate)
+        self.clock = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.heed()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.heed()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.heed()
+        row = {name: float(logs[name]) for name in self.metrics}
+        if not np.isfinite(list(row.values())).all():
+            raise ValueError(
+                f"the loss was no longer finite in epoch {epoch + 1}:"
+                " lower --learning-rate"
+            )
+        row["seconds"] = time.perf_counter() - self.clock
+        row["learning_rate"] = self.learning_rate
+        self.history.append(row)
+        if self.writes:
+            weights.save(self.model, self.checkpoint, self.settings, self.history)
+            if self.log:
+                write_log(self.log, self.history)
+        self.whole = epoch + 1
+
+
+def seed_epoch(model, seed, epoch):
+    """Draws the random numbers of an epoch from the seed and the epoch's number.
+
+    So a resumed training draws what it would have drawn without the interruption.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign([rng.integers(2**31), 0])
+    # What shuffles the images. TensorFlow's takes one order for all epochs, and a new
+    # seed would cost it 0.2 s.
+    if keras.backend.backend() != "tensorflow":
+        set_seed(int(rng.integers(2**31)))
+
+
+def write_log(path, history):
+    """Writes a history as CSV, with a line per epoch."""
+    with files.replacing(path) as part, open(part, "w", newline="") as file:
+        table = csv.DictWriter(file, ["epoch", *history[0]])
+        table.writeheader()
+        for number, row in enumerate(history, start=1):
+            table.writerow({"epoch": number} | row)
+
+
+class Bar(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar, which is too long for a terminal until the epoch's end."""
+
+    def __init__(self, metrics):
+        super().__init__()
+        self.metrics = metrics
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, {"loss": logs["loss"]})
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})
+
+
+class Lines(keras.callbacks.Callback):
+    """One line per epoch, for output that is not a terminal."""
+
+    def __init__(self, metrics):
+        super().__init__()
+        self.metrics = metrics
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.clock = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in self.metrics)
+        count = f"{epoch + 1}/{self.params['epochs']}"
+        seconds = time.perf_counter() - self.clock
+        print(f"epoch {count}  {losses}  {seconds:.1f} s", flush=True)
