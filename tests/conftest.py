@@ -4,6 +4,7 @@ import os
 import pathlib
 import runpy
 import signal
+import struct
 import subprocess
 import sys
 import types
@@ -32,6 +33,12 @@ def bars(count, seed):
         height, width = [(2, 7), (7, 2), (4, 4)][label]
         image[row : row + height, column : column + width] = rng.integers(128, 256)
     return images, labels
+
+
+def idx(array):
+    """The bytes of an IDX file, by the format's description."""
+    dimensions = struct.pack(f">{array.ndim}I", *array.shape)
+    return struct.pack(">HBB", 0, 8, array.ndim) + dimensions + array.tobytes()
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +134,16 @@ def run_here(capsys):
         return types.SimpleNamespace(status=status, stdout=output.out, stderr=stderr)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def without_xla():
+    """Spares trainings two thirds of their time: what XLA takes to compile them."""
+    from support import backend
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "speed", lambda *_: {})
+        yield
 
 
 @pytest.fixture
