@@ -21,7 +21,9 @@ if __name__ == "__main__":  # before the imports, which take seconds
         metavar="N",
         help="importance samples per image (default: %(default)s)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the report there, too")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the report there, too (default: none)"
+    )
     args = command_line.read(parser)
 
 import json

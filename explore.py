@@ -18,7 +18,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
         "--gif",
         type=file_ending_in(".gif"),
         metavar="FILE",
-        help="write the tour as an animation instead of the page",
+        help="write the tour as an animation, not the page (default: none)",
     )
     args = command_line.read(parser)
 
