@@ -139,10 +139,12 @@ def run_here(capsys):
 @pytest.fixture(scope="module")
 def without_xla():
     """Spares trainings two thirds of their time: what XLA takes to compile them."""
+    import vae_mnist
     from support import backend
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "speed", lambda *_: {})
+        for module in (backend, vae_mnist):
+            patch.setattr(module, "speed", lambda *_: {})
         yield
 
 

@@ -1,4 +1,4 @@
-"""The formulas against independent oracles, in float64 NumPy."""
+"""The formulas of vae_mnist.py against independent oracles, in float64 NumPy."""
 
 import keras
 import numpy as np
@@ -166,6 +166,7 @@ def test_loss_is_reconstruction_plus_beta_kl_per_image(batch_size):
     assert losses["loss"] == pytest.approx(reconstruction + beta * kl, rel=1e-4)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_overfits_20_images():
     images = (255 * RNG.integers(0, 2, (20, 6, 5))).astype("uint8")
     keras.utils.set_random_seed(0)

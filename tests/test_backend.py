@@ -1,0 +1,88 @@
+"""support/backend.py: the same on TensorFlow, JAX and PyTorch."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+from PIL import Image
+
+PACKAGES = ["tensorflow", "jax", "torch"]
+INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(name)]
+
+WRITE = """
+import sys
+from conftest import save_untrained
+from support.backend import set_seed
+import vae_mnist
+set_seed(5)
+vae = vae_mnist.VAE((12, 12), hidden=[16, 8])
+save_untrained(vae, sys.argv[1], sys.argv[2], hidden=[16, 8])
+"""
+READ = """
+import sys, numpy as np, vae_mnist
+from support import data
+arrays = {}
+for path in sys.argv[2:]:
+    vae, settings = vae_mnist.load_vae(path)
+    encoded = vae.encoder.predict(data.load(settings["data"]).x_test, verbose=0)
+    arrays[path + " z_mean"] = encoded["z_mean"]
+    arrays[path + " decoded"] = vae.decode(np.linspace(-3, 3, 40).reshape(20, 2))
+np.savez(sys.argv[1], **arrays)
+"""
+
+
+def on(backend, **more):
+    """The environment of a process that runs on a backend."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path} | more
+
+
+@pytest.mark.slow
+def test_weights_of_each_backend_mean_the_same_on_each_other(npz, tmp_path):
+    if len(INSTALLED) < 2:
+        pytest.skip(f"only {INSTALLED} is installed")
+    python = [sys.executable, "-c"]
+    paths = [str(tmp_path / f"{name}.weights.h5") for name in INSTALLED]
+    for name, path in zip(INSTALLED, paths, strict=True):
+        subprocess.run([*python, WRITE, path, npz], env=on(name), check=True)
+    reads, pictures, reports = [], [], []
+    for name in INSTALLED:
+        read = tmp_path / f"{name}.npz"
+        subprocess.run([*python, READ, read, *paths], env=on(name), check=True)
+        reads.append(np.load(read))
+        for path in paths:
+            out = tmp_path / "grid.png"
+            options = ("--weights", path, "--size", 5, "--output", out)
+            assert run_script("generate_grid.py", *options, env=on(name)).status == 0
+            pictures.append((path, np.asarray(Image.open(out)).astype(int)))
+        out = tmp_path / "report.json"
+        options = ("--weights", paths[0], "--samples", 20, "--json", out)
+        assert run_script("evaluate.py", *options, env=on(name)).status == 0
+        reports.append(json.loads(out.read_text()))
+    for other in reads[1:]:
+        assert len(other.files) == 2 * len(INSTALLED)
+        for key in other.files:
+            np.testing.assert_allclose(other[key], reads[0][key], rtol=0, atol=1e-5)
+    for path, picture in pictures:
+        first = next(p for name, p in pictures if name == path)
+        assert np.abs(picture - first).max() <= 1
+    for report in reports[1:]:
+        assert report.keys() == reports[0].keys()
+        for key in ("kl", "quadrature", "kl_per_dimension", "neighbours_vote"):
+            assert report[key] == pytest.approx(reports[0][key], rel=1e-4)
+        # Of the draws' noise the mean over 60 images keeps a little.
+        mean, error = report["negative_bound"]
+        assert mean == pytest.approx(reports[0]["negative_bound"][0], abs=3 * error)
+
+
+def test_a_backend_that_is_not_there_gives_one_line(tmp_path):
+    result = run_script("generate_grid.py", cwd=tmp_path, env=on("nonsense"))
+    assert result.status == 1
+    assert result.stderr.startswith("error: KERAS_BACKEND=nonsense does not start: ")
+    assert result.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
