@@ -1,14 +1,14 @@
 """generate_grid.py: the manifold, the right way up."""
 
-import sys
-
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import run_script
 
 import generate_grid
 import plot_latent
+from support import pictures
+from support.pictures import tile
+from vae_mnist import load_vae
 
 
 def paint(z):
@@ -21,20 +21,13 @@ def paint(z):
 
 def test_right_is_z0_and_up_is_z1():
     values = np.array([-2.0, 0.5, 3.0])
-    picture = generate_grid.tile(paint(generate_grid.plane_grid(values, 2)))
+    picture = tile(paint(generate_grid.plane_grid(values, 2)), 3)
     assert picture.shape == (18, 12)
     for row in range(3):
         for column in range(3):
             cell = picture[6 * row : 6 * row + 6, 4 * column : 4 * column + 4]
             assert (cell[:, :2] == values[column]).all()
             assert (cell[:, 2:] == values[2 - row]).all()
-
-
-def test_tiling_keeps_colour():
-    images = np.random.default_rng(0).random((4, 5, 6, 3))
-    picture = generate_grid.tile(images)
-    assert picture.shape == (10, 12, 3)
-    np.testing.assert_array_equal(picture[5:, :6], images[2])
 
 
 def rendered(figure):
@@ -48,7 +41,7 @@ def test_a_place_in_the_grid_is_the_same_place_in_the_scatter():
     for target in ([3, 3], [-3, 3], [3, -3]):
         marked = (points == target).all(axis=1)
         images = np.broadcast_to(marked[:, None, None], (49, 8, 8))
-        picture = generate_grid.tile(images)
+        picture = tile(images, 7)
         names = ["z[0]", "z[1]"]
         grid = generate_grid.draw_manifold(picture, values, names)
         scatter = plot_latent.draw_latent_plane(points[marked], None, None, names)
@@ -103,9 +96,10 @@ def test_other_dimensions_stay_zero():
 
 
 @pytest.mark.parametrize("options", [[], ["--size", 5, "--range", 3]])
-def test_runs_from_another_folder(weights, tmp_path, options):
+def test_writes_one_picture(weights, run_here, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
     arguments = ["--weights", weights, *options, "--output", "picture.png"]
-    result = run_script("generate_grid.py", *arguments, cwd=tmp_path)
+    result = run_here("generate_grid.py", *arguments)
     assert (result.status, result.stderr) == (0, "")
     assert result.stdout == "wrote picture.png\n"
     with PIL.Image.open(tmp_path / "picture.png") as picture:
@@ -127,39 +121,56 @@ def test_output_in_no_folder(fails, weights):
     fails("generate_grid.py", *arguments, says="there is no folder no")
 
 
-@pytest.mark.parametrize("name", ["grid", "grid.xyz"])
-def test_output_without_a_format(run_here, name):
-    assert run_here("generate_grid.py", "--output", name).status == 2
-
-
 def test_more_images_than_can_be_seen(fails, weights):
     fails("generate_grid.py", "--weights", weights, "--size", 201, says="at most 200")
 
 
-def test_dims_and_range_reach_the_picture(weights, run_here, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    drawn = {}
+@pytest.fixture
+def draw(weights, run_here, monkeypatch):
+    """The axes that the script draws with some options."""
+    drawn = []
 
-    def spy(picture, values, axis_names, title):
-        drawn.update(picture=picture, values=values, axis_names=axis_names)
-        return real(picture, values, axis_names, title)
+    def draw(*options):
+        result = run_here("generate_grid.py", "--weights", weights, *options)
+        assert (result.status, result.stderr) == (0, "")
+        return drawn.pop().axes[0]
 
-    def run(*options):
-        arguments = ["--weights", weights, "--size", 3, *options]
-        monkeypatch.setattr(sys, "argv", ["generate_grid.py", *map(str, arguments)])
-        generate_grid.main()
-        return dict(drawn)
+    monkeypatch.setattr(
+        pictures, "save_picture", lambda figure, *_: drawn.append(figure)
+    )
+    return draw
 
-    real = generate_grid.draw_manifold
-    monkeypatch.setattr(generate_grid, "draw_manifold", spy)
-    straight, turned = run("--range", 2), run("--range", 2, "--dims", 1, 0)
-    assert straight["values"].tolist() == [-2, 0, 2]
-    assert straight["axis_names"] == ["z[0]", "z[1]"]
-    assert turned["axis_names"] == ["z[1]", "z[0]"]
+
+def ticks(labels):
+    return [float(label.get_text().replace("−", "-")) for label in labels]
+
+
+def test_dims_and_range_reach_the_picture(weights, draw):
+    straight = draw("--size", 3, "--range", 2)
+    turned = draw("--size", 3, "--range", 2, "--dims", 1, 0)
+    for axes, names in ((straight, ("z[0]", "z[1]")), (turned, ("z[1]", "z[0]"))):
+        assert (axes.get_xlabel(), axes.get_ylabel()) == names
+        assert ticks(axes.get_xticklabels()) == [-2, 0, 2]
+        assert ticks(axes.get_yticklabels()) == [-2, 0, 2]
+    assert straight.get_title() == "3 × 3 decoded points of the latent plane"
+    straight, turned = (axes.images[0].get_array() for axes in (straight, turned))
+    assert straight.shape == (36, 36)
+    vae, _ = load_vae(weights)
+    for place, z in ((slice(0, 12), [[-2, 2]]), (slice(24, 36), [[2, -2]])):
+        expected = vae.decode(np.float32(z))[0]
+        np.testing.assert_allclose(straight[place, place], expected, atol=1e-6)
     # The image at the upper left of one is that at the lower right of the other.
-    corner = straight["picture"][:12, :12]
-    np.testing.assert_allclose(turned["picture"][-12:, -12:], corner, atol=1e-6)
-    assert np.abs(turned["picture"][:12, :12] - corner).max() > 0.1
+    corner = straight[:12, :12]
+    np.testing.assert_allclose(turned[-12:, -12:], corner, atol=1e-6)
+    assert np.abs(turned[:12, :12] - corner).max() > 0.1
+
+
+def test_equal_steps_of_probability_unless_told(draw):
+    axes = draw()
+    expected = [f"{value:.2f}" for value in generate_grid.quantiles(20)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == expected
+    # Of many images only some are named.
+    assert len(draw("--size", 41).get_xticklabels()) == 14
 
 
 def test_output_is_a_folder(fails, weights, tmp_path):

@@ -1,13 +1,19 @@
 """plot_latent.py: the class clusters."""
 
+import gzip
+import os
+import re
+
 import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import run_script
+from conftest import bars, idx, run_script, save_untrained
 
 import plot_latent
+from support import data
+from vae_mnist import VAE, load_vae
 
 RNG = np.random.default_rng(0)
 
@@ -75,9 +81,21 @@ def test_two_dimensions_stay_as_they_are():
     assert names == ["z[0]", "z[1]"]
 
 
-def test_runs_from_another_folder(weights, tmp_path):
-    result = run_script("plot_latent.py", "--weights", weights, cwd=tmp_path)
+def test_lies_at_one_point():
+    with pytest.raises(ValueError, match="at one point"):
+        plot_latent.project(np.ones((5, 3)))
+    with pytest.raises(ValueError, match="at one point"):
+        plot_latent.project(np.ones((1, 3)))
+
+
+def test_draws_the_held_out_images_of_the_training(
+    weights, run_here, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = run_here("plot_latent.py", "--weights", weights)
     assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == "wrote latent.png\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["latent.png"]
     with PIL.Image.open(tmp_path / "latent.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     assert min(pixels.shape[:2]) > 800
@@ -88,11 +106,76 @@ def test_runs_from_another_folder(weights, tmp_path):
         assert (distances < 3).sum() > 50
 
 
-def test_one_latent_dimension_is_no_plane(fails, npz, run_here, tmp_path, monkeypatch):
+def test_as_a_user_on_fashion_mnist_that_keras_has_in_its_cache(tmp_path):
+    """In a process of its own, as Keras looks for its cache but once."""
+    cache, work = tmp_path / "datasets" / "fashion-mnist", tmp_path / "work"
+    cache.mkdir(parents=True)
+    work.mkdir()
+    images, labels = np.zeros((20, 28, 28), "uint8"), np.arange(20, dtype="uint8") % 10
+    for part in "train", "t10k":
+        for kind, array in ("images-idx3", images), ("labels-idx1", labels):
+            path = cache / f"{part}-{kind}-ubyte.gz"
+            path.write_bytes(gzip.compress(idx(array)))
+    vae = VAE((28, 28), [4])
+    path = save_untrained(vae, tmp_path / "a.weights.h5", "fashion_mnist", hidden=[4])
+    offline = {"KERAS_HOME": str(tmp_path), "https_proxy": "127.0.0.1:9"}
+    options = ("--weights", path, "--output", "latent.svg")
+    result = run_script("plot_latent.py", *options, cwd=work, env=os.environ | offline)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == "wrote latent.svg\n"
+    assert [path.name for path in work.iterdir()] == ["latent.svg"]
+    drawn = re.findall("<!-- (.*) -->", (work / "latent.svg").read_text())
+    assert "20 held-out images in the latent plane" in drawn
+    assert "Trouser" in drawn
+
+
+def test_a_folder_and_the_size_of_its_images_are_found_again(
+    tmp_path, run_here, fails, monkeypatch, without_xla
+):
     monkeypatch.chdir(tmp_path)
-    options = ["--epochs", 1, "--hidden", 4, "--latent-dim", 1, "--data", npz]
-    path = tmp_path / "line.weights.h5"
-    assert run_here("vae_mnist.py", *options, "--weights", path).status == 0
+    for i, image in enumerate(bars(20, 0)[0]):
+        path = tmp_path / "pictures" / str(i % 2) / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(image).save(path)
+    options = ["--data", "pictures", "--image-size", 9, "--color", "--batch-size", 8]
+    result = run_here("vae_mnist.py", *options, "--epochs", 1, "--hidden", 4)
+    assert (result.status, result.stderr) == (0, "")
+    vae, settings = load_vae("vae_mnist.weights.h5")
+    assert vae.image_shape == (9, 9, 3)
+    assert settings["data"] == str(tmp_path / "pictures")
+    assert run_here("plot_latent.py").status == 0
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    weights = tmp_path / "vae_mnist.weights.h5"
+    fails("plot_latent.py", "--weights", weights, says="pictures")
+    monkeypatch.chdir(tmp_path)
+    assert run_here("plot_latent.py", "--data", "moved").status == 0
+
+
+def test_offline_it_is_trained_on_the_sample_and_says_so(
+    tmp_path, run_here, monkeypatch, without_xla
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(data, "KERAS_URL", "http://127.0.0.1:9/")
+    options = ["--epochs", 1, "--hidden", 16, "--batch-size", 500]
+    result = run_here("vae_mnist.py", *options)
+    assert result.status == 0
+    assert result.stderr.startswith("note: MNIST can't be downloaded")
+    assert result.stderr.count("\n") == 1
+    assert "held-out loss" in result.stdout
+    assert load_vae("vae_mnist.weights.h5")[1]["data"] == "mnist_sample"
+
+
+def test_other_images_than_the_weights_were_trained_on(fails, weights, tmp_path):
+    path = tmp_path / "small.npz"
+    np.savez(path, x_train=bars(20, 0)[0][:, 2:])
+    says = f"(10, 12), but {weights} was trained on (12, 12)"
+    fails("plot_latent.py", "--weights", weights, "--data", path, says=says)
+
+
+def test_one_latent_dimension_is_no_plane(fails, npz, tmp_path):
+    vae = VAE((12, 12), [4], latent_dim=1)
+    path = save_untrained(vae, tmp_path / "line.weights.h5", npz, hidden=[4])
     fails("plot_latent.py", "--weights", path, says="one latent dimension")
     fails("generate_grid.py", "--weights", path, says="this VAE has 1")
 
