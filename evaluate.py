@@ -13,18 +13,12 @@ from support import command_line
 SAMPLES = 200  # of z per image
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    parser = command_line.parser(__doc__, images=True, seed=True)
-    parser.add_argument(
-        "--samples",
-        type=command_line.count,
-        default=SAMPLES,
-        metavar="N",
-        help="importance samples per image (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the report there, too (default: none)"
-    )
-    args = command_line.read(parser)
+    options = {
+        "samples": (SAMPLES, "importance samples per image"),
+        "json": (None, "write the report there, too (default: none)", {"type": str}),
+    }
+    tables = command_line.TRAINED_ON, command_line.SEED, options
+    args = command_line.read(__doc__, *tables)
 
 import json
 import math

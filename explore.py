@@ -8,19 +8,16 @@ the page. Drag a path and walk along it. The page needs no network and no server
 """
 
 from support import command_line
-from support.command_line import file_ending_in
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    parser = command_line.parser(
-        __doc__, output="explore.html", formats=[".html"], images=True
-    )
-    parser.add_argument(
-        "--gif",
-        type=file_ending_in(".gif"),
-        metavar="FILE",
-        help="write the tour as an animation, not the page (default: none)",
-    )
-    args = command_line.read(parser)
+    options = command_line.drawing("explore.html", [".html"]) | {
+        "gif": (
+            None,
+            "write the tour as an animation instead (default: none)",
+            command_line.file_ending_in(".gif"),
+        )
+    }
+    args = command_line.read(__doc__, command_line.TRAINED_ON, options)
 
 import base64
 import io

@@ -8,32 +8,22 @@ what is drawn at a place here belongs to the cluster at that place there.
 """
 
 from support import command_line
-from support.command_line import amount, count
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    parser = command_line.parser(__doc__, output="grid.png")
-    parser.add_argument(
-        "--size",
-        type=count,
-        default=20,
-        metavar="N",
-        help="images per side (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--range",
-        type=amount,
-        metavar="R",
-        help="equal steps over [-R, R] (default: equal steps of probability)",
-    )
-    parser.add_argument(
-        "--dims",
-        type=int,
-        nargs=2,
-        default=(0, 1),
-        metavar=("I", "J"),
-        help="the latent dimensions to scan; the others stay 0 (default: 0 1)",
-    )
-    args = command_line.read(parser)
+    options = {
+        "size": (20, "images per side"),
+        "range": (
+            None,
+            "equal steps over [-R, R] (default: equal steps of probability)",
+            {"type": command_line.amount, "metavar": "R"},
+        ),
+        "dims": (
+            [0, 1],
+            "the latent dimensions to scan; the others stay 0",
+            {"type": int, "nargs": 2, "metavar": ("I", "J")},
+        ),
+    }
+    args = command_line.read(__doc__, command_line.drawing("grid.png"), options)
 
 import math
 import statistics

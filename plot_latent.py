@@ -10,8 +10,8 @@ latent dimensions the picture shows the plane in which the points vary most (PCA
 from support import command_line
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    parser = command_line.parser(__doc__, output="latent.png", images=True)
-    args = command_line.read(parser)
+    drawing = command_line.drawing("latent.png")
+    args = command_line.read(__doc__, command_line.TRAINED_ON, drawing)
 
 import math
 import textwrap

@@ -10,26 +10,18 @@ reconstructed images are from the originals, over all held-out images.
 """
 
 from support import command_line
-from support.command_line import amount, count
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    parser = command_line.parser(
-        __doc__, output="reconstruction.png", images=True, seed=True
-    )
-    parser.add_argument(
-        "--count",
-        type=count,
-        default=10,
-        metavar="N",
-        help="images in the picture (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--noise",
-        type=amount,
-        metavar="S",
-        help="standard deviation of the noise (default: what the VAE was trained with)",
-    )
-    args = command_line.read(parser)
+    options = command_line.drawing("reconstruction.png") | {
+        "count": (10, "images in the picture"),
+        "noise": (
+            None,
+            "standard deviation (default: what the VAE was trained with)",
+            {"type": command_line.amount, "metavar": "S"},
+        ),
+    }
+    tables = command_line.TRAINED_ON, command_line.SEED, options
+    args = command_line.read(__doc__, *tables)
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -39,7 +39,8 @@ TRAINING = {
 }
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    args = command_line.read(command_line.training_parser(__doc__, MODEL | TRAINING))
+    tables = command_line.RUN, command_line.SEED, MODEL, TRAINING
+    args = command_line.read(__doc__, *tables)
 
 import math
 
@@ -254,21 +255,12 @@ def default_batch_size(images, devices=1):
     return math.ceil(batch_size / devices) * devices
 
 
-def train(
-    vae,
-    images,
-    held_out,
-    epochs,
-    batch_size,
-    learning_rate,
-    callbacks=None,
-    initial_epoch=0,
-):
+def train(vae, images, held_out, epochs, batch_size, learning_rate, **fit_options):
     """Fits `vae` to images with RMSprop.
 
     vae: starts with the weights it has; a new one best with mean_log_odds as biases.
     images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
-    callbacks, initial_epoch: as Keras' fit takes them. Without callbacks Keras prints.
+    fit_options: what else Keras' fit is to know, such as callbacks.
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
     """
     steps = math.ceil(len(images) / batch_size)
@@ -284,9 +276,7 @@ def train(
         validation_data=(held_out,),
         batch_size=batch_size,
         epochs=epochs,
-        initial_epoch=initial_epoch,
-        callbacks=callbacks,
-        verbose=0 if callbacks else "auto",
+        **fit_options,
     )
 
 
@@ -305,7 +295,7 @@ def load_vae(path):
 
 def main(args):
     team = distribution.join() if args.distributed else distribution.Team()
-    run = Run(args, METRICS, stoppable=team.processes == 1, writes=team.process == 0)
+    run = Run(args, METRICS, team)
     dataset = data.load(args.data, args.image_size, args.color)
     images, held_out = dataset.x_train, dataset.x_test
     if args.batch_size is None:
@@ -316,13 +306,12 @@ def main(args):
     vae = VAE(images.shape[1:], **{name: getattr(args, name) for name in MODEL})
     vae.decoder.get_layer("logits").bias.assign(mean_log_odds(images))
     print(f"training on {len(images):,} images, {args.epochs} epochs", flush=True)
-    images, held_out, batch_size = distribution.share(
-        images, held_out, args.batch_size, team
-    )
+    share = distribution.share(images, held_out, args.batch_size, team)
+    images, held_out, batch_size = share
     del dataset  # The shares are copies of its images.
-    hyperparameters = args.epochs, batch_size, args.learning_rate
     with distribution.ending_together(team), run:
-        train(vae, images, held_out, *hyperparameters, run.callbacks, run.first)
+        hyperparameters = args.epochs, batch_size, args.learning_rate
+        train(vae, images, held_out, *hyperparameters, **run.fit_options)
     last = run.history[-1]
     print(
         f"held-out loss {last['val_loss']:.2f} nats per image"

@@ -15,7 +15,6 @@ SOURCES = (
     "mnist, fashion_mnist, mnist_sample, an .npz file, a folder of IDX files,"
     " or a folder of images"
 )
-WEIGHTS = "vae_mnist.weights.h5"
 PICTURES = (".png", ".jpg", ".pdf", ".svg")
 LARGEST = 1_000_000  # number that any option takes
 
@@ -36,117 +35,88 @@ def amount(text: str) -> float:
 
 
 def file_ending_in(*endings):
-    """The type of options that name a file: its ending says the format."""
+    """How to read an option that names a file: its ending says the format."""
 
     def file_name(name: str) -> str:
         if name.endswith(endings) and pathlib.Path(name).name not in endings:
             return name
         raise argparse.ArgumentTypeError(f"the name must end in {' or '.join(endings)}")
 
-    return file_name
+    return {"type": file_name, "metavar": "FILE"}
 
 
-def parser(docstring, output=None, formats=PICTURES, images=False, seed=False):
-    """The parser of a script, with the options that mean the same in all of them.
+# Tables of options: name, default, meaning. The default says what kind of value it is;
+# a tuple lists all choices, the default first. What else argparse must know can follow.
+ALL = {
+    "weights": (
+        "vae_mnist.weights.h5",
+        "the weights file",
+        file_ending_in(".weights.h5"),
+    )
+}
+SEED = {"seed": (0, "of all random numbers", {"type": int})}
+TRAINED_ON = {  # for scripts that show images
+    "data": (
+        None,
+        f"{SOURCES} (default: what the weights were trained on)",
+        {"type": str, "metavar": "SOURCE"},
+    )
+}
+RUN = {  # for the script that trains
+    "data": ("mnist", SOURCES, {"type": str, "metavar": "SOURCE"}),
+    "image_size": (28, "height and width that a folder's images get"),
+    "color": (False, "keep the colours of a folder's images"),
+    "resume": (False, "go on with an interrupted run"),
+    "log": (None, "a line of CSV per epoch (default: none)", file_ending_in(".csv")),
+    "distributed": (False, "train on all devices or machines (KERAS_BACKEND=jax)"),
+}
 
-    docstring: the script's own, which becomes its help text.
-    output, formats: for a script that draws, its file, and the endings it may have.
-    images: whether a companion script needs images, too. seed: whether it draws.
+
+def drawing(output, formats=PICTURES):
+    """The options of a script that draws: its file, whose ending says the format."""
+    return {
+        "output": (output, "what to write", file_ending_in(*formats)),
+        "show": (False, "open it in a window, too"),
+    }
+
+
+def read(docstring, *tables):
+    """Reads the command line, and has every error from here on told in one line.
+
+    docstring: the script's own, which becomes its help text. tables: of its options.
+    Returns the options by name, and in `given` the names of those on the command line.
     """
     parser = argparse.ArgumentParser(
         description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    option = parser.add_argument
-    option(
-        "--weights",
-        type=file_ending_in(".weights.h5"),
-        default=WEIGHTS,
-        metavar="FILE",
-        help="the weights file (default: %(default)s)",
-    )
-    if images:
-        option(
-            "--data",
-            metavar="SOURCE",
-            help=f"{SOURCES} (default: what the weights were trained on)",
-        )
-    if seed:
-        option("--seed", type=int, default=0, help="of all random numbers (default: 0)")
-    if output:
-        option(
-            "--output",
-            type=file_ending_in(*formats),
-            default=output,
-            metavar="FILE",
-            help="what to write; its ending says the format (default: %(default)s)",
-        )
-        option("--show", action="store_true", help="open it in a window, too")
-    return parser
-
-
-def training_parser(docstring, hyperparameters):
-    """The parser of the script that trains.
-
-    hyperparameters: {name: (default, meaning)}, an option each. The default says what
-    kind of value it takes; of a tuple, which lists all choices, it is the first.
-    """
-    training = parser(docstring, seed=True)
-    option = training.add_argument
-    option(
-        "--data",
-        default="mnist",
-        metavar="SOURCE",
-        help=f"{SOURCES} (default: %(default)s)",
-    )
-    option(
-        "--image-size",
-        type=count,
-        default=28,
-        metavar="N",
-        help="height and width that a folder's images get (default: %(default)s)",
-    )
-    option("--color", action="store_true", help="keep the colours of a folder's images")
-    for name, (default, meaning) in hyperparameters.items():
-        kind = {"type": amount if isinstance(default, float) else count, "metavar": "N"}
-        shown = default
-        if isinstance(default, tuple):
-            kind, default, shown = {"choices": default}, default[0], default[0]
-        elif isinstance(default, list):
-            kind |= {"nargs": "+"}
-            shown = " ".join(map(str, default))
-        elif isinstance(default, bool):
-            kind, shown = {"action": "store_true"}, "off"
-        text = meaning if default is None else f"{meaning} (default: {shown})"
-        option("--" + name.replace("_", "-"), **kind, default=default, help=text)
-    option("--resume", action="store_true", help="go on with an interrupted run")
-    option(
-        "--distributed",
-        action="store_true",
-        help="train on all devices, of one machine or several (KERAS_BACKEND=jax)",
-    )
-    option(
-        "--log",
-        type=file_ending_in(".csv"),
-        metavar="FILE",
-        help="write a line of CSV per epoch (default: none)",
-    )
-    return training
-
-
-def read(parser):
-    """Reads the command line, and has every error from here on told in one line.
-
-    Returns the options by name, and in `given` the names of those on the command line.
-    """
-    args = parser.parse_args()
+    for table in (ALL, *tables):
+        for name, (default, meaning, *how) in table.items():
+            add_option(parser, name, default, meaning, *how)
     absent = object()
-    names = argparse.Namespace(**dict.fromkeys(vars(args), absent))
-    parser.parse_args(namespace=names)
-    args.given = {name for name, value in vars(names).items() if value is not absent}
+    args = parser.parse_args()
+    given = parser.parse_args(
+        namespace=argparse.Namespace(**dict.fromkeys(vars(args), absent))
+    )
+    args.given = {name for name, value in vars(given).items() if value is not absent}
     sys.excepthook = end_in_one_line
     # Amid the imports that follow Python would tell of Ctrl-C in many lines.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     return args
+
+
+def add_option(parser, name, default, meaning, how=None):
+    """Adds an option as the tables above describe it."""
+    kind = {"type": amount if isinstance(default, float) else count, "metavar": "N"}
+    shown = default
+    if isinstance(default, tuple):
+        kind, default, shown = {"choices": default}, default[0], default[0]
+    elif isinstance(default, list):
+        kind["nargs"], shown = "+", " ".join(map(str, default))
+    elif isinstance(default, bool):
+        kind, shown = {"action": "store_true"}, "off"
+    text = meaning if default is None else f"{meaning} (default: {shown})"
+    option = "--" + name.replace("_", "-")
+    parser.add_argument(option, default=default, help=text, **kind | (how or {}))
 
 
 def run(main, args):

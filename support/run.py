@@ -35,24 +35,25 @@ class Run(keras.callbacks.Callback):
     args: the options. What is not on the command line is taken from the run that
     --resume goes on with.
     metrics: the names of those of Keras' logs that are told and kept, in their order.
-    stoppable, writes: whether signals end it in good order, and whether it writes: of
-    several processes none can wait for its epoch's end, and only the first one writes.
+    team: the distribution.Team of the processes that train. Of several the first one
+    writes, and a signal ends each at once, since the others would wait for it.
 
     `history` has one dict per whole epoch: the metrics, its seconds, and the learning
-    rate of its first step. `callbacks` are what fit takes.
+    rate of its first step. `fit_options` are for Keras' fit.
     Raises FileNotFoundError or ValueError where there is nothing to resume from.
     """
 
-    def __init__(self, args, metrics, stoppable=True, writes=True):
+    def __init__(self, args, metrics, team):
         super().__init__()
         self.path, self.log = args.weights, args.log
         self.checkpoint = weights.checkpoint_of(args.weights)
-        self.metrics, self.stoppable, self.writes = metrics, stoppable, writes
+        self.metrics = metrics
+        self.stoppable, self.writes = team.processes == 1, team.process == 0
         self.received, self.start, self.before, self.history = None, None, {}, []
         unfinished = os.path.exists(self.checkpoint)
         if args.resume:
             self.resume(args, self.checkpoint if unfinished else self.path)
-        elif unfinished and writes:
+        elif unfinished and self.writes:
             print(
                 f"note: {self.checkpoint} holds an unfinished run, which --resume goes"
                 " on with; this run replaces it",
@@ -63,8 +64,13 @@ class Run(keras.callbacks.Callback):
                 files.check_place(path)
         self.seed = args.seed
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
-        terminal = sys.stdout is not None and sys.stdout.isatty()
-        self.callbacks = [self, (Bar if terminal else Lines)(metrics)]
+        self.terminal = sys.stdout is not None and sys.stdout.isatty()
+        callbacks = [self, Bar(metrics)] if self.terminal else [self]
+        self.fit_options = {
+            "callbacks": callbacks,
+            "initial_epoch": self.first,
+            "verbose": 0,
+        }
 
     def resume(self, args, path):
         """Takes options and history from the file that the run is to go on from."""
@@ -179,6 +185,10 @@ class Run(keras.callbacks.Callback):
             if self.log:
                 write_log(self.log, self.history)
         self.whole = epoch + 1
+        if not self.terminal:
+            losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.metrics)
+            count = f"{epoch + 1}/{self.params['epochs']}"
+            print(f"epoch {count}  {losses}  {row['seconds']:.1f} s", flush=True)
 
 
 def seed_epoch(model, seed, epoch):
@@ -217,20 +227,3 @@ class Bar(keras.callbacks.ProgbarLogger):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})
-
-
-class Lines(keras.callbacks.Callback):
-    """One line per epoch, for output that is not a terminal."""
-
-    def __init__(self, metrics):
-        super().__init__()
-        self.metrics = metrics
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.clock = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in self.metrics)
-        count = f"{epoch + 1}/{self.params['epochs']}"
-        seconds = time.perf_counter() - self.clock
-        print(f"epoch {count}  {losses}  {seconds:.1f} s", flush=True)

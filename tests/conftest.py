@@ -1,5 +1,6 @@
 """What the tests share: tiny images, a VAE trained on them, how to run a script."""
 
+import contextlib
 import os
 import pathlib
 import runpy
@@ -136,8 +137,8 @@ def run_here(capsys):
     return run
 
 
-@pytest.fixture(scope="module")
-def without_xla():
+@contextlib.contextmanager
+def no_xla():
     """Spares trainings two thirds of their time: what XLA takes to compile them."""
     import vae_mnist
     from support import backend
@@ -145,6 +146,12 @@ def without_xla():
     with pytest.MonkeyPatch.context() as patch:
         for module in (backend, vae_mnist):
             patch.setattr(module, "speed", lambda *_: {})
+        yield
+
+
+@pytest.fixture
+def without_xla():
+    with no_xla():
         yield
 
 

@@ -139,7 +139,7 @@ def test_bad_options_end_in_a_usage_error(run_here, command):
             ["-0.1", "nan", "inf", "1000001", "ten", ""],
         ),
         (
-            command_line.file_ending_in(".png", ".svg"),
+            command_line.file_ending_in(".png", ".svg")["type"],
             {"a.png": "a.png", "b/c.svg": "b/c.svg"},
             ["a", "png", ".png", "b/.svg", "a.png.txt"],
         ),
@@ -154,13 +154,14 @@ def test_types_of_options(kind, good, bad):
             kind(text)
 
 
-HYPERPARAMETERS = {
+OPTIONS = {
     "widths": ([3, 4], "of layers"),
     "kind": (("tanh", "relu"), "of curve"),
     "rate": (0.5, "of steps"),
     "step_count": (7, "in all"),
     "flag": (False, "to be set"),
     "free": (None, "or not"),
+    "pair": ([0, 1], "of two", {"type": int, "nargs": 2, "metavar": ("I", "J")}),
 }
 
 
@@ -169,54 +170,53 @@ def read(monkeypatch):
     """Reads a command line, and leaves Python as it was."""
     before = signal.getsignal(signal.SIGINT)
 
-    def read(parser, *arguments):
+    def read(*arguments, tables=(OPTIONS,)):
         monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
         monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
-        return command_line.read(parser)
+        return command_line.read("Does it.", *tables)
 
     yield read
     signal.signal(signal.SIGINT, before)
 
 
-def test_hyperparameters_become_options_with_defaults_of_their_kind(read):
-    parser = command_line.training_parser("Trains.", HYPERPARAMETERS)
-    args = read(parser)
+def test_options_have_values_of_their_default_kind(read, capsys):
+    args = read()
     assert (args.widths, args.kind, args.rate) == ([3, 4], "tanh", 0.5)
     assert (args.step_count, args.flag, args.free) == (7, False, None)
-    assert (args.data, args.weights, args.seed) == ("mnist", "vae_mnist.weights.h5", 0)
-    assert (args.image_size, args.color, args.resume) == (28, False, False)
+    assert (args.pair, args.weights) == ([0, 1], "vae_mnist.weights.h5")
     options = "--widths 5 --kind relu --rate 1 --step-count 9 --flag --free 2"
-    args = read(parser, *options.split())
+    args = read(*options.split(), "--pair", "-1", "2")
     assert (args.widths, args.kind, args.rate) == ([5], "relu", 1.0)
     assert (args.step_count, args.flag, args.free) == (9, True, 2)
-    text = " ".join(parser.format_help().split())
+    assert args.pair == [-1, 2]
+    with pytest.raises(SystemExit):
+        read("--help")
+    text = " ".join(capsys.readouterr().out.split())
     for shown in (
         *("of layers (default: 3 4)", "of curve (default: tanh)"),
         *("of steps (default: 0.5)", "in all (default: 7)"),
-        *("to be set (default: off)", "or not --resume"),
+        *("to be set (default: off)", "or not --pair I J of two (default: 0 1)"),
     ):
         assert shown in text
 
 
 def test_what_is_on_the_command_line_is_known_even_where_it_is_the_default(read):
-    parser = command_line.training_parser("Trains.", HYPERPARAMETERS)
-    assert read(parser).given == set()
-    args = read(parser, "--step-c", "7", "--flag", "--data=mnist", "--widths", "3", "4")
-    assert args.given == {"step_count", "flag", "data", "widths"}
+    assert read().given == set()
+    args = read("--step-c", "7", "--flag", "--widths", "3", "4")
+    assert args.given == {"step_count", "flag", "widths"}
     assert (args.step_count, args.rate) == (7, 0.5)
 
 
-def test_a_script_takes_only_the_options_it_needs():
-    def options(**needs):
-        return set(vars(command_line.parser("", **needs).parse_args([])))
-
-    assert options() == {"weights"}
-    assert options(images=True, seed=True) == {"weights", "data", "seed"}
-    assert options(output="a.png") == {"weights", "output", "show"}
-    page = command_line.parser("", output="a.html", formats=[".html"])
-    assert page.parse_args(["--output", "b.html"]).output == "b.html"
+def test_what_the_scripts_share_means_the_same(read):
+    args = read(tables=(command_line.RUN, command_line.SEED))
+    assert (args.data, args.seed, args.image_size) == ("mnist", 0, 28)
+    assert not (args.color or args.resume or args.distributed or args.log)
+    args = read(tables=(command_line.TRAINED_ON, command_line.drawing("a.png")))
+    assert (args.data, args.output, args.show) == (None, "a.png", False)
+    page = [command_line.drawing("a.html", [".html"])]
+    assert read("--output", "b.html", tables=page).output == "b.html"
     with pytest.raises(SystemExit):
-        page.parse_args(["--output", "b.png"])
+        read("--output", "b.png", tables=page)
 
 
 # How a script ends
@@ -251,7 +251,7 @@ BEGINNING = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv.pop(1))
 from support import command_line
-args = command_line.read(command_line.parser("", seed=True))
+args = command_line.read("", command_line.SEED)
 """
 
 

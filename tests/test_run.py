@@ -17,7 +17,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, call, run_script
+from conftest import ROOT, call, no_xla, run_script
 
 from support import run, weights
 
@@ -71,10 +71,10 @@ pytestmark = pytest.mark.usefixtures("without_xla")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(without_xla, npz, tmp_path_factory):
+def uninterrupted(npz, tmp_path_factory):
     """The folder of a training that nothing stopped."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    with pytest.MonkeyPatch.context() as patch:
+    with no_xla(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("vae_mnist.py", *small(npz)) == 0
     return folder
@@ -165,8 +165,8 @@ def twice(*_, **options):
         os.kill(os.getpid(), signal.SIGINT)
 run.Run.on_train_batch_end = twice
 from support import command_line
-args = command_line.training_parser("", vae_mnist.MODEL | vae_mnist.TRAINING)
-vae_mnist.main(command_line.read(args))
+tables = command_line.RUN, command_line.SEED, vae_mnist.MODEL, vae_mnist.TRAINING
+vae_mnist.main(command_line.read("", *tables))
 """
 
 
