@@ -83,6 +83,17 @@ def share(images, held_out, batch_size, team):
 
 
 @contextlib.contextmanager
+def alone():
+    """Lets one process do what the others take no part in, such as saving."""
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+@contextlib.contextmanager
 def ending_together(team):
     """Has an error in one process end the others soon, too."""
     try:

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from support import files, weights
+from support import distribution, files, weights
 from support.backend import keras, set_seed
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
@@ -181,7 +181,8 @@ class Run(keras.callbacks.Callback):
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
         if self.writes:
-            weights.save(self.model, self.checkpoint, self.settings, self.history)
+            with distribution.alone():
+                weights.save(self.model, self.checkpoint, self.settings, self.history)
             if self.log:
                 write_log(self.log, self.history)
         self.whole = epoch + 1
