@@ -1,8 +1,11 @@
 """support/data.py: the sources by name, and how they are split."""
 
+import io
 import socket
 import sys
+import threading
 import types
+import urllib.request
 import zlib
 
 import numpy as np
@@ -133,6 +136,19 @@ def test_a_silent_server_is_not_waited_for(monkeypatch):
         monkeypatch.setattr(data, "PATIENCE", 0.3)
         with pytest.raises(OSError, match="timed out|no answer"):
             data.wait_for_server(f"http://127.0.0.1:{server.getsockname()[1]}/")
+
+
+def test_a_silent_name_server_is_not_waited_for(monkeypatch):
+    def look_up(request, timeout):  # which no time-out bounds
+        asked.wait(3)
+        return io.BytesIO()
+
+    asked = threading.Event()
+    monkeypatch.setattr(urllib.request, "urlopen", look_up)
+    monkeypatch.setattr(data, "PATIENCE", 0.1)
+    with pytest.raises(TimeoutError, match="no answer within 0.1 seconds"):
+        data.wait_for_server("https://a")
+    asked.set()
 
 
 # Splits and labels

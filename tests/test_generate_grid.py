@@ -146,17 +146,17 @@ def ticks(labels):
 
 
 def test_dims_and_range_reach_the_picture(weights, draw):
-    straight = draw("--size", 3, "--range", 2)
-    turned = draw("--size", 3, "--range", 2, "--dims", 1, 0)
+    straight = draw("--size", 3, "--range", 1.5)
+    turned = draw("--size", 3, "--range", 1.5, "--dims", 1, 0)
     for axes, names in ((straight, ("z[0]", "z[1]")), (turned, ("z[1]", "z[0]"))):
         assert (axes.get_xlabel(), axes.get_ylabel()) == names
-        assert ticks(axes.get_xticklabels()) == [-2, 0, 2]
-        assert ticks(axes.get_yticklabels()) == [-2, 0, 2]
+        assert ticks(axes.get_xticklabels()) == [-1.5, 0, 1.5]
+        assert ticks(axes.get_yticklabels()) == [-1.5, 0, 1.5]
     assert straight.get_title() == "3 × 3 decoded points of the latent plane"
     straight, turned = (axes.images[0].get_array() for axes in (straight, turned))
     assert straight.shape == (36, 36)
     vae, _ = load_vae(weights)
-    for place, z in ((slice(0, 12), [[-2, 2]]), (slice(24, 36), [[2, -2]])):
+    for place, z in ((slice(0, 12), [[-1.5, 1.5]]), (slice(24, 36), [[1.5, -1.5]])):
         expected = vae.decode(np.float32(z))[0]
         np.testing.assert_allclose(straight[place, place], expected, atol=1e-6)
     # The image at the upper left of one is that at the lower right of the other.

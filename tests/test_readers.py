@@ -2,8 +2,11 @@
 
 import gzip
 import os
+import pathlib
 import re
+import shutil
 import struct
+import tempfile
 import zipfile
 import zlib
 
@@ -291,8 +294,9 @@ def test_decompression_bomb_is_skipped(tmp_path, capsys, side, error):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
-def test_folder_without_permission(tmp_path):
-    folder = tmp_path / "closed"
+def test_folder_without_permission():
+    # Outside of pytest's own folders, which hide all that is in them from others.
+    folder = pathlib.Path(tempfile.mkdtemp())
     image_folder(folder, ["a.png"])
     folder.chmod(0)
     user = os.geteuid()
@@ -304,3 +308,4 @@ def test_folder_without_permission(tmp_path):
     finally:
         os.seteuid(user)
         folder.chmod(0o700)
+        shutil.rmtree(folder)
