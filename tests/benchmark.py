@@ -38,17 +38,19 @@ CONTENDERS = {
 def train_with_keras(dataset, epochs, seed, plain):
     """Seconds per epoch and the held-out loss of the script's own VAE."""
     import vae_mnist
-    from vae_mnist import keras
+    from support.backend import keras, set_seed
+    from support.run import seed_epoch
 
     class Stopwatch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
+            seed_epoch(self.model, seed, epoch)
             self.start = time.perf_counter()
 
         def on_test_begin(self, logs=None):  # Training ends where validation begins.
             seconds.append(time.perf_counter() - self.start)
 
     seconds = []
-    vae_mnist.set_seed(seed)
+    set_seed(seed)
     vae = vae_mnist.VAE(dataset.x_train.shape[1:])
     biases = vae_mnist.mean_log_odds(dataset.x_train)
     vae.decoder.get_layer("logits").bias.assign(biases)
@@ -62,8 +64,8 @@ def train_with_keras(dataset, epochs, seed, plain):
         epochs,
         vae_mnist.BATCH_SIZE,
         vae_mnist.LEARNING_RATE,
-        seed,
         callbacks=[Stopwatch()],
+        verbose=0,
     )
     return seconds, history.history["val_loss"][-1]
 
@@ -162,7 +164,7 @@ def multiply_matrices(dataset, epochs):
 
 def contend(name, source, epochs, seed):
     """Runs one contender in this process. Returns its seconds and held-out loss."""
-    import data
+    from support import data
 
     dataset = data.load(source)
     if name == "torch":
