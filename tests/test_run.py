@@ -434,7 +434,7 @@ def test_kills_at_random_moments(npz, tmp_path, tmp_path_factory, drawn):
     assert run_script("vae_mnist.py", *options, cwd=uninterrupted).status == 0
     checkpoint = tmp_path / "m.checkpoint.weights.h5"
     kills = 0
-    while kills < 12:
+    while kills < 6:
         resume = ["--resume"] if checkpoint.exists() else []
         run = Process(tmp_path, *options, *resume)
         if rng.random() < 0.8:  # or already while it starts
