@@ -277,7 +277,7 @@ def train(
             keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
             momentum=MOMENTUM,
         ),
-        **speed(vae, batch_size, steps, vae.noise or vae.binarize),
+        **speed(vae, batch_size, steps),
     )
     return vae.fit(
         images,
