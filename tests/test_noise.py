@@ -87,20 +87,3 @@ def test_draws_come_from_the_seed(draw):
     first = draw(seed=1)
     np.testing.assert_array_equal(draw(seed=1), first)
     assert (draw(seed=2) != first).mean() > 0.2
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's XLA")
-@pytest.mark.parametrize("draw", ["uniform", "normal"])
-def test_xla_draws_with_the_fast_generator(draw):
-    import tensorflow as tf
-
-    seed = keras.random.SeedGenerator(1)
-    expected = getattr(tf.random, f"stateless_{draw}")
-
-    @tf.function(jit_compile=True)
-    def both(key):
-        drawn = getattr(keras.random, draw)((9,), seed=seed)
-        return drawn, expected((9,), key, alg="philox")
-
-    drawn, expected = both(tf.constant([1, 0]))
-    np.testing.assert_array_equal(drawn, expected)
