@@ -97,6 +97,12 @@ def floats(array, bits=32):
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
 
+def dense(layer, bits):
+    """A dense layer for JSON, its weights as floats of so many bits."""
+    kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
+    return {"kernel": kernel, "bias": bias, "activation": layer.activation.__name__}
+
+
 def bits_needed(vae, z):
     """16, where the decoder's pixels at z stay within a grey level of what they are
     when its weights are rounded to floats of so few bits; otherwise 32."""
@@ -159,23 +165,17 @@ def make_page(vae, images, z_mean, labels, class_names):
         class_names = []
     colours = class_colours(len(class_names))
     bits = bits_needed(vae, z_mean[chosen])
-
-    def dense(layer):
-        kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
-        return {
-            "activation": layer.activation.__name__,
-            "kernel": kernel,
-            "bias": bias,
-        }
-
-    encoder = {layer.name: dense(layer) for layer in vae.encoder.layers if layer.weights}
+    encoder, decoder = (
+        {layer.name: dense(layer, bits) for layer in model.layers if layer.weights}
+        for model in (vae.encoder, vae.decoder)
+    )
     known = {
         "shape": vae.image_shape,
         "bits": bits,
         "z_mean": encoder.pop("z_mean"),
         "z_log_sigma": encoder.pop("z_log_sigma"),
         "hidden": list(encoder.values()),
-        "decoder": [dense(layer) for layer in vae.decoder.layers if layer.weights],
+        "decoder": list(decoder.values()),
         "beta": vae.beta,
         "binarize": vae.binarize,
         "centred": like_mnist(images[chosen]),

@@ -86,11 +86,11 @@ function shrink(ink, width, box, columns, rows) {
   return small;
 }
 
-// The smallest box round all ink; null where there is none
+// The smallest box round all ink, the faint rim of its strokes left out; null without
 function boundingBox(ink, width) {
   let [left, right, top, bottom] = [Infinity, -1, Infinity, -1];
   ink.forEach((value, i) => {
-    if (!value) return;
+    if (value < 0.5) return;
     const [x, y] = [i % width, Math.floor(i / width)];
     [left, right] = [Math.min(left, x), Math.max(right, x)];
     [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
