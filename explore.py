@@ -27,6 +27,7 @@ import base64
 import io
 import json
 import pathlib
+import re
 import webbrowser
 
 import numpy as np
@@ -139,15 +140,16 @@ def contact_sheet(images, columns):
 
 def read_page():
     """support/explore.html, with the style and the scripts that it names inside."""
-    page = (SUPPORT / "explore.html").read_text(encoding="utf-8")
+
+    def text(name):
+        return (SUPPORT / name).read_text(encoding="utf-8")
+
+    page = text("explore.html")
     for element, tag in (
-        ('<link rel="stylesheet" href="explore.css">', "style"),
-        ('<script src="explore_vae.js"></script>', "script"),
-        ('<script src="explore.js"></script>', "script"),
+        ('<link rel="stylesheet" href="(.+)">', "style"),
+        ('<script src="(.+)"></script>', "script"),
     ):
-        name = element.split('"')[-2]
-        text = (SUPPORT / name).read_text(encoding="utf-8")
-        page = page.replace(element, f"<{tag}>\n{text}</{tag}>")
+        page = re.sub(element, lambda m, t=tag: f"<{t}>\n{text(m[1])}</{t}>", page)
     return page
 
 

@@ -45,7 +45,7 @@ let path = []; // the z to walk along
 let motion = null; // what moves z by itself
 const strokes = []; // on the pad
 let inked = false; // since the last frame
-const ends = {}; // A and B
+const ends = {}; // A and B, a z each
 const hidden = new Set(); // classes that are not shown
 
 // Pictures
@@ -91,7 +91,7 @@ function heldOut(i) {
     Math.floor(i / known.columns) * height,
   ];
   scratchPen.drawImage(sheet, left, top, width, height, 0, 0, width, height);
-  const name = known.labels && known.classNames ? known.classNames[classOf(i)] : "";
+  const name = known.labels ? `class ${known.classNames[classOf(i)]}` : "held out";
   return { x: asTrained(readScratch()), name, index: i };
 }
 
@@ -211,14 +211,15 @@ function readPad() {
 
 function addPlaces(event) {
   const box = pad.getBoundingClientRect();
+  const stroke = strokes.at(-1);
+  // A pen's firmest pressure makes its stroke thick or thin.
+  const pressure = event.pointerType === "pen" ? event.pressure : 0.5;
+  stroke.thickness = Math.max(stroke.thickness, 2 * pressure * PEN);
   const events = event.getCoalescedEvents?.() ?? [];
   for (const { clientX, clientY } of events.length ? events : [event]) {
-    strokes
-      .at(-1)
-      .places.push([
-        ((clientX - box.left - pad.clientLeft) / pad.clientWidth) * pad.width,
-        ((clientY - box.top - pad.clientTop) / pad.clientHeight) * pad.height,
-      ]);
+    const left = (clientX - box.left - pad.clientLeft) / pad.clientWidth;
+    const top = (clientY - box.top - pad.clientTop) / pad.clientHeight;
+    stroke.places.push([left * pad.width, top * pad.height]);
   }
   inked = true;
   show();
@@ -228,9 +229,7 @@ if (channels === 1) {
   pad.addEventListener("pointerdown", (event) => {
     if (event.button || !event.isPrimary) return;
     stroking = true;
-    // A pen's pressure makes its stroke thick or thin.
-    const pressure = event.pointerType === "pen" ? event.pressure : 0.5;
-    strokes.push({ thickness: 2 * pressure * PEN, places: [] });
+    strokes.push({ thickness: 0, places: [] });
     addPlaces(event);
   });
   document.addEventListener("pointermove", (event) => {
@@ -361,7 +360,7 @@ function drawPlane() {
     pen.fill();
   }
   if (q) drawBelief(pen);
-  for (const [letter, { mean }] of Object.entries(ends)) {
+  for (const [letter, mean] of Object.entries(ends)) {
     write(pen, letter, x(mean[across]), y(mean[up]) - size / 40, "center");
   }
   drawSight(pen, x(z[across]), y(z[up]), size / 60);
@@ -578,20 +577,25 @@ $("tour").addEventListener("click", () => {
 });
 
 function drawFromBelief() {
-  moveTo(sample(q));
-  drawn = Float64Array.from(z);
+  drawn = sample(q);
+  z.set(drawn);
   marks.push(drawn);
+  show();
 }
 $("sample").addEventListener("click", () => {
-  halt();
+  if (shown !== chosen) choose(shown);
   if (calm.matches) {
+    halt();
     drawFromBelief();
     return;
   }
-  look(shown);
+  marks = [];
+  let draws = 0;
   start((time) => {
     if (!q) halt();
-    else if (marks.length <= time * DRAWS) drawFromBelief();
+    if (!q || draws > time * DRAWS) return;
+    draws++;
+    drawFromBelief();
   });
 });
 
@@ -602,11 +606,11 @@ $("grid").addEventListener("change", redraw);
 for (const letter of ["A", "B"]) {
   const canvas = fit($(letter).firstElementChild);
   $(letter).addEventListener("click", () => {
-    ends[letter] = { x: shown.x, mean: q.z_mean };
+    ends[letter] = q.z_mean;
     paint(canvas, shown.x);
     if (ends.A && ends.B) {
       halt();
-      path = interpolate(ends.A.mean, ends.B.mean, 9);
+      path = interpolate(ends.A, ends.B, 9);
       paintTiles($("row"), path.map(image), 9);
       $("walk").disabled = false;
     }

@@ -594,6 +594,15 @@ def test_z_is_drawn_from_q(page):
     for name in ("picture", "reconstruction"):
         assert np.abs(page.pixels(name) - page.decoded(marks[-1])).max() <= 1
 
+    page.click("clear")  # now of an image that is only near the pointer
+    page.point_at(*page.z_mean[9])
+    near = page.shown()
+    assert near is not None
+    page.click("sample")
+    page.click("stop")
+    assert page.shown() == near
+    assert page.run("return marks.length") > 0
+
 
 def test_samples_of_the_prior(page):
     page.click("dream")
