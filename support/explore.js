@@ -267,7 +267,8 @@ function write(pen, text, left, top, align) {
   pen.font = `${(11 * plane.width) / plane.clientWidth}px system-ui, sans-serif`;
   pen.textAlign = align;
   pen.textBaseline = "middle";
-  pen.lineWidth = plane.width / 150;
+  pen.lineWidth = plane.width / 90;
+  pen.lineJoin = "round";
   pen.strokeStyle = style("--paper");
   pen.strokeText(text, left, top);
   pen.fillStyle = style("--ink");
