@@ -357,7 +357,7 @@ function drawPlane() {
   pen.stroke();
   for (const place of marks) {
     pen.beginPath();
-    pen.arc(x(place[across]), y(place[up]), size / 160, 0, 2 * Math.PI);
+    pen.arc(x(place[across]), y(place[up]), size / 240, 0, 2 * Math.PI);
     pen.fill();
   }
   if (q) drawBelief(pen);

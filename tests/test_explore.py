@@ -693,6 +693,10 @@ def test_the_encoder_sees_noise_but_the_loss_compares_with_the_clean_image(page)
     z_mean, _ = page.belief()
     np.testing.assert_allclose(z_mean, expected["z_mean"][0], atol=0.05)
     assert np.abs(z_mean - page.z_mean[1]).max() > 0.1
+    logits = page.vae.decoder.predict(np.float32([z_mean]), verbose=0)
+    expected = vae_mnist.reconstruction_loss(clean.reshape(1, -1) / 255, logits)
+    shown = float(page.element("reconstruction-loss").text)
+    assert shown == pytest.approx(float(expected[0]), rel=2e-3)
 
 
 @pytest.mark.parametrize(("shape", "beta"), [((12, 12), 1.0), ((12, 12, 3), 4.0)])
@@ -761,7 +765,7 @@ def test_a_click_or_enter_picks_a_held_out_image(page):
     right, down = page.z_mean[k] / page.reach * half * [1, -1]
     chains.ActionChains(page.browser).move_to_element_with_offset(
         page.element("plane"), round(right), round(down)
-    ).click().perform()
+    ).click_and_hold().move_by_offset(1, 0).release().perform()  # not quite still
     page.frame()
     assert page.run("return chosen.index") == k
     page.point_at(0.99 * page.reach, 0.99 * page.reach)
@@ -826,6 +830,8 @@ def test_like_mnist(digits):
 def test_text_of_the_data_set_is_never_html(page):
     names = page.browser.find_elements("css selector", "#legend label")
     assert [name.text.strip() for name in names] == ["flat", HOSTILE, "square"]
+    page.pick(int(np.argmax(page.labels == 1)))
+    assert page.run("return $('name').textContent") == f"class {HOSTILE}"
     assert page.browser.find_elements("css selector", "img, b:not(h2 b)") == []
     assert page.browser.title == "The latent plane of a VAE"
     assert page.errors() == []
