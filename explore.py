@@ -3,8 +3,9 @@
     python explore.py                  explore.html: open it in any browser
     python explore.py --gif tour.gif   a tour through the classes, for slides
 
-Move over the plane, and the decoder draws what it makes of each point, live: it runs in
-the page. Drag a path and walk along it. The page needs no network and no server.
+Draw an image, and see where the encoder puts it, how sure it is, and what the decoder
+makes of that; move over the plane, and see what is drawn at each point. Both run in the
+page, which needs no network and no server.
 """
 
 from support import command_line
@@ -23,6 +24,7 @@ import base64
 import io
 import json
 import pathlib
+import re
 import webbrowser
 
 import numpy as np
@@ -34,7 +36,7 @@ from support import data, files
 from support.pictures import LEGEND, class_colours, tile
 from vae_mnist import load_vae
 
-PAGE = pathlib.Path(__file__).parent / "support" / "explore.html"
+SUPPORT = pathlib.Path(__file__).parent / "support"
 IMAGES = 2000  # held-out images in the page …
 PIXELS = 2_000_000  # … or so many that they have this many numbers: 3 MB in all
 FRAMES = 200  # of the tour
@@ -88,9 +90,42 @@ def write_gif(vae, path, file):
         )
 
 
-def floats(array):
-    """An array as base64 of 32-bit floats, as the page reads it."""
-    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
+def floats(array, bits=32):
+    """An array as base64 of 16-bit or 32-bit floats, as the page reads it."""
+    return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
+
+
+def dense(layer, bits):
+    """A dense layer for JSON, its weights as floats of so many bits."""
+    kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
+    return {"kernel": kernel, "bias": bias, "activation": layer.activation.__name__}
+
+
+def bits_needed(vae, z):
+    """16, where the decoder's pixels at z stay within a grey level of what they are
+    when its weights are rounded to floats of so few bits; otherwise 32."""
+    weights, exact = vae.decoder.get_weights(), vae.decode(z)
+    with np.errstate(over="ignore"):
+        vae.decoder.set_weights([np.float16(weight) for weight in weights])
+    difference = np.abs(vae.decode(z) - exact).max()
+    vae.decoder.set_weights(weights)
+    return 16 if difference <= 1 / 255 else 32
+
+
+def like_mnist(images):
+    """Whether images are placed as MNIST's digits are: what is not black fits into
+    20 × 20 pixels, and has its centre of mass in the middle of 28 × 28."""
+    if images.shape[1:] != (28, 28):
+        return False
+    mass = images.sum(axis=(1, 2), dtype="float64")
+    for axis in (1, 2):
+        lines = images.any(axis=3 - axis)  # (n, 28): rows or columns with ink
+        extent = 28 - lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
+        along = images.sum(axis=3 - axis, dtype="float64") @ (np.arange(28) + 0.5)
+        placed = (extent <= 20) & (np.abs(along / np.maximum(mass, 1) - 14.5) < 0.6)
+        if placed.mean() < 0.95:
+            return False
+    return True
 
 
 def contact_sheet(images, columns):
@@ -98,6 +133,21 @@ def contact_sheet(images, columns):
     buffer = io.BytesIO()
     Image.fromarray(tile(images, columns)).save(buffer, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def read_page():
+    """support/explore.html, with the style and the scripts that it names inside."""
+
+    def text(name):
+        return (SUPPORT / name).read_text(encoding="utf-8")
+
+    page = text("explore.html")
+    for element, tag in (
+        ('<link rel="stylesheet" href="(.+)">', "style"),
+        ('<script src="(.+)"></script>', "script"),
+    ):
+        page = re.sub(element, lambda m, t=tag: f"<{t}>\n{text(m[1])}</{t}>", page)
+    return page
 
 
 def make_page(vae, images, z_mean, labels, class_names):
@@ -113,22 +163,27 @@ def make_page(vae, images, z_mean, labels, class_names):
     if labels is None:
         class_names = []
     colours = class_colours(len(class_names))
-    dense = [layer for layer in vae.decoder.layers if layer.weights]
+    bits = bits_needed(vae, z_mean[chosen])
+    encoder, decoder = (
+        {layer.name: dense(layer, bits) for layer in model.layers if layer.weights}
+        for model in (vae.encoder, vae.decoder)
+    )
     known = {
         "shape": vae.image_shape,
-        "layers": [
-            {
-                "activation": layer.activation.__name__,
-                "kernel": floats(layer.get_weights()[0]),
-                "bias": floats(layer.get_weights()[1]),
-            }
-            for layer in dense
-        ],
+        "bits": bits,
+        "z_mean": encoder.pop("z_mean"),
+        "z_log_sigma": encoder.pop("z_log_sigma"),
+        "hidden": list(encoder.values()),
+        "decoder": list(decoder.values()),
+        "beta": vae.beta,
+        "binarize": vae.binarize,
+        "centred": like_mnist(images[chosen]),
         "latentDim": z_mean.shape[1],
         "dims": dims,
         "reach": max(3.0, 1.05 * float(np.abs(z_mean[:, dims]).max())),
         "z": floats(z_mean[chosen]),
         "labels": None if labels is None else labels[chosen].tolist(),
+        "classNames": class_names,
         "classes": class_names if len(class_names) <= LEGEND else [],
         "colours": [to_hex(colour) for colour in colours],
         "sheet": contact_sheet(images[chosen], columns),
@@ -137,8 +192,7 @@ def make_page(vae, images, z_mean, labels, class_names):
         "seconds": SECONDS,
     }
     # No text of the data set may end the script element.
-    known = json.dumps(known).replace("<", "\\u003c")
-    return PAGE.read_text(encoding="utf-8").replace('"DATA"', known)
+    return read_page().replace('"DATA"', json.dumps(known).replace("<", "\\u003c"))
 
 
 def main(args):

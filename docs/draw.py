@@ -1,0 +1,68 @@
+"""Films somebody who draws a digit on the page that explore.py wrote, in Chromium.
+
+python explore.py
+python docs/draw.py explore.html docs/draw.gif
+"""
+
+import io
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+
+DIGIT = [(-70, -80), (0, -88), (70, -80), (35, -10), (5, 50), (-15, 95)]  # a seven
+STEPS = 5  # frames between two of its points
+DRAWS = 12  # frames in which z is drawn from q(z|x)
+
+
+def frame(driver):
+    return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+
+
+def film(driver):
+    """Yields the pictures of the screen, one after the other."""
+    pad, hold = driver.find_element("id", "pad"), ActionChains(driver, duration=0)
+    hold.move_to_element_with_offset(pad, *DIGIT[0]).click_and_hold().perform()
+    at = np.arange(1, STEPS * (len(DIGIT) - 1) + 1) / STEPS
+    right, down = (np.interp(at, range(len(DIGIT)), k) for k in np.transpose(DIGIT))
+    places = np.rint(np.stack([right, down], axis=1)).astype(int)
+    for step in np.diff(places, axis=0, prepend=DIGIT[:1]).tolist():
+        ActionChains(driver, duration=0).move_by_offset(*step).perform()
+        yield frame(driver)
+    ActionChains(driver, duration=0).release().perform()
+    yield from [frame(driver)] * 5
+    driver.find_element("id", "sample").click()
+    for _ in range(DRAWS):
+        yield frame(driver)
+
+
+def main(page, output):
+    options = webdriver.ChromeOptions()
+    for name in ("headless=new", "no-sandbox", "hide-scrollbars"):
+        options.add_argument(f"--{name}")
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1200, "height": 780, "deviceScaleFactor": 1, "mobile": False},
+        )
+        driver.get(pathlib.Path(page).resolve().as_uri())
+        frames = [image.resize((840, 546)) for image in film(driver)]
+    finally:
+        driver.quit()
+    colours = frames[-1].quantize(
+        200, method=Image.Quantize.MAXCOVERAGE
+    )  # the same for all: what stands still costs nothing
+    frames = [image.quantize(palette=colours, dither=0) for image in frames]
+    frames[0].save(
+        output, save_all=True, append_images=frames[1:], duration=120, loop=0
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
