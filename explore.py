@@ -33,6 +33,7 @@ from PIL import Image
 from sklearn.cluster import KMeans
 
 from support import data, files
+from support.backend import layers
 from support.pictures import LEGEND, class_colours, tile
 from vae_mnist import load_vae
 
@@ -95,10 +96,24 @@ def floats(array, bits=32):
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
 
-def dense(layer, bits):
-    """A dense layer for JSON, its weights as floats of so many bits."""
-    kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
-    return {"kernel": kernel, "bias": bias, "activation": layer.activation.__name__}
+def dense_layers(model, bits, scale=1.0):
+    """The dense layers of a model for JSON, by name, as floats of so many bits.
+
+    What rescales their inputs, and scale those of the first, goes into the kernels.
+    """
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.Rescaling):
+            scale *= layer.scale
+        elif layer.weights:
+            kernel, bias = layer.get_weights()
+            found[layer.name] = {
+                "kernel": floats(scale * kernel, bits),
+                "bias": floats(bias, bits),
+                "activation": layer.activation.__name__,
+            }
+            scale = 1.0
+    return found
 
 
 def bits_needed(vae, z):
@@ -164,10 +179,8 @@ def make_page(vae, images, z_mean, labels, class_names):
         class_names = []
     colours = class_colours(len(class_names))
     bits = bits_needed(vae, z_mean[chosen])
-    encoder, decoder = (
-        {layer.name: dense(layer, bits) for layer in model.layers if layer.weights}
-        for model in (vae.encoder, vae.decoder)
-    )
+    encoder = dense_layers(vae.encoder, bits, scale=255)  # The page's x is in [0, 1].
+    decoder = dense_layers(vae.decoder, bits)
     known = {
         "shape": vae.image_shape,
         "bits": bits,

@@ -134,9 +134,8 @@ def forward(vae, images):
     values = iter([np.float64(w) for w in vae.get_weights() if w.ndim])
     layers = [(kernel, next(values)) for kernel in values if kernel.ndim == 2]
     hidden, mean, log_sigma, decoder_hidden, logits = layers
-    h = np.tanh(
-        np.float64(images).reshape(len(images), -1) / 255 @ hidden[0] + hidden[1]
-    )
+    x = np.float64(images).reshape(len(images), -1) / 255
+    h = np.tanh(vae_mnist.ENCODER_RATE * x @ hidden[0] + hidden[1])
     z_mean = h @ mean[0] + mean[1]
     h_decoder = np.tanh(z_mean @ decoder_hidden[0] + decoder_hidden[1])
     return (
