@@ -822,6 +822,9 @@ def test_like_mnist(digits):
     assert not explore.like_mnist(np.roll(digits, 2, axis=1))
     assert not explore.like_mnist(np.roll(digits, 2, axis=2))
     assert not explore.like_mnist(255 - digits)
+    framed = digits.copy()
+    framed[:, [0, -1]] = 1  # as good as black, in the middle, but 28 pixels high
+    assert not explore.like_mnist(framed)
     assert not explore.like_mnist(digits[:, 2:, 2:])
     assert not explore.like_mnist(np.stack([digits] * 3, axis=-1))
     assert not explore.like_mnist(np.zeros((5, 28, 28), "uint8"))
