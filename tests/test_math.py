@@ -135,7 +135,7 @@ def forward(vae, images):
     layers = [(kernel, next(values)) for kernel in values if kernel.ndim == 2]
     hidden, mean, log_sigma, decoder_hidden, logits = layers
     x = np.float64(images).reshape(len(images), -1) / 255
-    h = np.tanh(vae_mnist.ENCODER_RATE * x @ hidden[0] + hidden[1])
+    h = np.tanh(x @ hidden[0] + hidden[1])
     z_mean = h @ mean[0] + mean[1]
     h_decoder = np.tanh(z_mean @ decoder_hidden[0] + decoder_hidden[1])
     return (
