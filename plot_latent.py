@@ -63,7 +63,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     colours = class_colours(classes)
     axes.scatter(
         *points[order].T,
-        c="C0" if labels is None else colours[labels[order]],
+        c=colours[:1] if labels is None else colours[labels[order]],
         s=np.clip(80_000 / len(points), 8, 40),  # small, but not sparse
         alpha=0.5,
         linewidths=0,

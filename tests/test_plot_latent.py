@@ -12,7 +12,7 @@ import pytest
 from conftest import bars, idx, run_script, save_untrained
 
 import plot_latent
-from support import data
+from support import data, pictures
 from vae_mnist import VAE, load_vae
 
 RNG = np.random.default_rng(0)
@@ -100,8 +100,7 @@ def test_draws_the_held_out_images_of_the_training(
         pixels = np.asarray(picture.convert("RGB"))
     assert min(pixels.shape[:2]) > 800
     # All three classes' colours are there, though the points are translucent.
-    for name in ("C0", "C1", "C2"):
-        colour = np.array(matplotlib.colors.to_rgb(name)) * 255
+    for colour in 255 * pictures.class_colours(3)[:3, :3]:
         distances = np.abs(pixels - colour).max(axis=-1)
         assert (distances < 3).sum() > 50
 
