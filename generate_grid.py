@@ -94,7 +94,7 @@ def sample(vae, size, seed):
     """The Figure of size² images that the decoder makes of random z ~ N(0, I)."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((size**2, vae.latent_dim), "float32")
-    title = f"what z ~ N(0, I) decodes to, {size**2:,} times: each pixel's probability"
+    title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"
     return draw_samples(tile(vae.decode(z), size), title)
 
 

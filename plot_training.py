@@ -107,10 +107,11 @@ def draw_training(name, history):
         draw_curve(axes[key], history[f"val_{key}"], "held out, at its end", "C1")
         axes[key].set_title(title)
     epoch, loss = best(history)
-    axes["loss"].plot(epoch, loss, "C1*", markersize=14, label=f"{loss:.2f}, the best")
+    label = f"{loss:.2f} in epoch {epoch}, the best"
+    axes["loss"].plot(epoch, loss, "C1*", markersize=14, label=label)
     axes["loss"].legend()
     rate = axes["loss"].twinx()
-    draw_curve(rate, history["learning_rate"], "learning rate", "0.8")
+    draw_curve(rate, history["learning_rate"], "learning rate", "0.9")
     rate.set(ylim=(0, None), ylabel="learning rate at the epoch's start")
     rate.tick_params(axis="y", colors="0.6")
     rate.yaxis.label.set_color("0.6")
