@@ -9,8 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import call, no_xla, run_script, save_untrained
-from test_backend import on
+from conftest import call, no_xla, on, run_script, save_untrained
 
 import plot_training
 from support import data, snapshots

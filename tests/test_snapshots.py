@@ -8,8 +8,7 @@ import types
 import h5py
 import numpy as np
 import pytest
-from conftest import call, no_xla, run_script
-from test_backend import INSTALLED, on
+from conftest import BACKENDS, call, no_xla, on, run_script
 
 import vae_mnist
 from support import data, distribution, run, snapshots, weights
@@ -151,7 +150,7 @@ def test_losses_stay_the_same_digit_for_digit(run_here, npz, here, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", INSTALLED)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_on_each_backend(npz, tmp_path, backend):
     for name in (None, "moments"):
         arguments = options(npz, batch_size=1, snapshots=name, log=f"{name}.csv")
