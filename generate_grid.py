@@ -2,6 +2,7 @@
 
     python generate_grid.py                    equal steps of probability
     python generate_grid.py --range 3          equal steps from -3 to 3
+    python generate_grid.py --random           anywhere, as the prior has it
 
 z[0] grows to the right and z[1] grows upward, as in the picture of plot_latent.py:
 what is drawn at a place here belongs to the cluster at that place there.
@@ -18,47 +19,25 @@ if __name__ == "__main__":  # before the imports, which take seconds
             {"type": command_line.amount, "metavar": "R"},
         ),
         "dims": (
-            [0, 1],
-            "the latent dimensions to scan; the others stay 0",
+            None,
+            "the latent dimensions to scan; the others stay 0 (default: the two that"
+            " change the images most)",
             {"type": int, "nargs": 2, "metavar": ("I", "J")},
         ),
+        "random": (False, "images of random z instead of a scan"),
     }
-    args = command_line.read(__doc__, command_line.drawing("grid.png"), options)
+    drawing = command_line.drawing("grid.png")
+    args = command_line.read(__doc__, drawing, options, command_line.SEED)
 
 import math
-import statistics
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from support.pictures import save_picture, tile
+from support.pictures import leading_dims, plane_grid, quantiles, save_picture, tile
 from vae_mnist import load_vae
 
 LARGEST_SIZE = 200  # then an image is 5 pixels of the picture
-
-
-def quantiles(size):
-    """`size` values that cut N(0, 1) into pieces of equal probability, ascending.
-
-    They are the middles, by probability, of the pieces: as the prior is N(0, I), the
-    grid of them shows each equally probable part of the latent plane once.
-    """
-    prior = statistics.NormalDist()
-    return np.array([prior.inv_cdf((i + 0.5) / size) for i in range(size)])
-
-
-def plane_grid(values, latent_dim, dims=(0, 1)):
-    """The points of a square grid in the latent plane, row by row from the top left.
-
-    values: the coordinates along either axis, ascending, shape (size,).
-    dims: the latent dimensions that grow to the right and upward; all others are 0.
-    Returns z of shape (size², latent_dim).
-    """
-    right, up = np.meshgrid(values, values[::-1])  # The top row has the largest.
-    z = np.zeros((values.size**2, latent_dim), "float32")
-    z[:, dims[0]] = right.ravel()
-    z[:, dims[1]] = up.ravel()
-    return z
 
 
 def draw_manifold(picture, values, axis_names, title=None):
@@ -83,29 +62,54 @@ def draw_manifold(picture, values, axis_names, title=None):
     return figure
 
 
-def main(args):
-    vae, _ = load_vae(args.weights)
-    latent_dim = vae.latent_dim
-    i, j = args.dims
-    if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
+def draw_samples(picture, title):
+    """The tiled picture, in [0, 1], without axes. Returns the matplotlib Figure."""
+    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    axes.set(title=title, xticks=[], yticks=[])
+    return figure
+
+
+def scan(vae, size, reach=None, dims=None):
+    """The Figure of a size×size grid in the plane of two latent dimensions.
+
+    reach: of equal steps; None for equal steps of probability. dims: the dimensions,
+    None for the leading ones. Raises ValueError where the VAE does not have them.
+    """
+    i, j = dims or leading_dims(vae.decode, vae.latent_dim)
+    if not (0 <= i < vae.latent_dim and 0 <= j < vae.latent_dim and i != j):
         raise ValueError(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
-            f" this VAE has {latent_dim}"
+            f" this VAE has {vae.latent_dim}"
         )
+    values = quantiles(size) if reach is None else np.linspace(-reach, reach, size)
+    images = vae.decode(plane_grid(values, vae.latent_dim, (i, j)))
+    title = f"{size} × {size} decoded points of the latent plane"
+    if vae.latent_dim > 2:
+        title += f" of z[{i}] and z[{j}], the other {vae.latent_dim - 2} at 0"
+    return draw_manifold(tile(images, size), values, [f"z[{i}]", f"z[{j}]"], title)
+
+
+def sample(vae, size, seed):
+    """The Figure of size² images that the decoder makes of random z ~ N(0, I)."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((size**2, vae.latent_dim), "float32")
+    title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"
+    return draw_samples(tile(vae.decode(z), size), title)
+
+
+def main(args):
+    if args.random and (scanning := sorted(args.given & {"range", "dims"})):
+        raise ValueError(f"--random scans nothing: leave out --{scanning[0]}")
     if args.size > LARGEST_SIZE:
         raise ValueError(
             f"--size {args.size}: at most {LARGEST_SIZE} can be told apart"
         )
-    if args.range is None:
-        values = quantiles(args.size)
+    vae, _ = load_vae(args.weights)
+    if args.random:
+        figure = sample(vae, args.size, args.seed)
     else:
-        values = np.linspace(-args.range, args.range, args.size)
-    images = vae.decode(plane_grid(values, latent_dim, args.dims))
-    title = f"{args.size} × {args.size} decoded points of the latent plane"
-    if latent_dim > 2:
-        title += f", the other {latent_dim - 2} dimensions at 0"
-    picture, names = tile(images, args.size), [f"z[{i}]", f"z[{j}]"]
-    figure = draw_manifold(picture, values, names, title)
+        figure = scan(vae, args.size, args.range, args.dims)
     save_picture(figure, args.output, args.show)
 
 

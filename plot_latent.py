@@ -13,14 +13,11 @@ if __name__ == "__main__":  # before the imports, which take seconds
     drawing = command_line.drawing("latent.png")
     args = command_line.read(__doc__, command_line.TRAINED_ON, drawing)
 
-import math
-import textwrap
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from support import data
-from support.pictures import LEGEND, class_colours, save_picture
+from support.pictures import draw_clusters, save_picture
 from vae_mnist import load_vae
 
 
@@ -59,33 +56,11 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     figure, axes = plt.subplots(figsize=(9, 8), layout="compressed")
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
-    classes = len(class_names or [])
-    colours = class_colours(classes)
-    axes.scatter(
-        *points[order].T,
-        c=colours[:1] if labels is None else colours[labels[order]],
-        s=np.clip(80_000 / len(points), 8, 40),  # small, but not sparse
-        alpha=0.5,
-        linewidths=0,
-    )
-    for sigmas, name in (1, "1σ of the prior"), (2, "2σ"):
-        axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
-        axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
-    if 0 < classes <= LEGEND:
-        for colour, name in zip(colours, class_names, strict=False):
-            axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
-        axes.legend(
-            title="class",
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            ncols=math.ceil(classes / 30),
-        )
-    # The origin in the middle, as in the grid that generate_grid.py draws.
+    points, labels = points[order], None if labels is None else labels[order]
     reach = max(3, 1.05 * np.abs(points).max())
+    area = np.clip(80_000 / len(points), 8, 40)  # small, but not sparse
+    draw_clusters(axes, points, labels, class_names, reach, area)
     axes.set(
-        aspect="equal",
-        xlim=(-reach, reach),
-        ylim=(-reach, reach),
         xlabel=axis_names[0],
         ylabel=axis_names[1],
         title=f"{len(points):,} held-out images in the latent plane",

@@ -255,11 +255,14 @@ def default_batch_size(images, devices=1):
     return math.ceil(batch_size / devices) * devices
 
 
-def train(vae, images, held_out, epochs, batch_size, learning_rate, **fit_options):
+def train(
+    vae, images, held_out, epochs, batch_size, learning_rate, fine=False, **fit_options
+):
     """Fits `vae` to images with RMSprop.
 
     vae: starts with the weights it has; a new one best with mean_log_odds as biases.
     images, held_out: uint8, shape (n, *image_shape); held_out is only evaluated on.
+    fine: whether callbacks must hear of each hundredth of an epoch.
     fit_options: what else Keras' fit is to know, such as callbacks.
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
     """
@@ -269,7 +272,7 @@ def train(vae, images, held_out, epochs, batch_size, learning_rate, **fit_option
             keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs),
             momentum=MOMENTUM,
         ),
-        **speed(vae, batch_size, steps),
+        **speed(vae, batch_size, steps, fine),
     )
     return vae.fit(
         images,
@@ -311,7 +314,8 @@ def main(args):
     del dataset  # The shares are copies of its images.
     with distribution.ending_together(team), run:
         hyperparameters = args.epochs, batch_size, args.learning_rate
-        train(vae, images, held_out, *hyperparameters, **run.fit_options)
+        fine = bool(args.snapshots)
+        train(vae, images, held_out, *hyperparameters, fine, **run.fit_options)
     last = run.history[-1]
     print(
         f"held-out loss {last['val_loss']:.2f} nats per image"

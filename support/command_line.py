@@ -68,6 +68,11 @@ RUN = {  # for the script that trains
     "color": (False, "keep the colours of a folder's images"),
     "resume": (False, "go on with an interrupted run"),
     "log": (None, "a line of CSV per epoch (default: none)", file_ending_in(".csv")),
+    "snapshots": (
+        None,
+        "keep the weights as they change, for a film (default: none)",
+        {"type": str, "metavar": "FOLDER"},
+    ),
     "distributed": (False, "train on all devices or machines (KERAS_BACKEND=jax)"),
 }
 
@@ -89,9 +94,9 @@ def read(docstring, *tables):
     parser = argparse.ArgumentParser(
         description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for table in (ALL, *tables):
-        for name, (default, meaning, *how) in table.items():
-            add_option(parser, name, default, meaning, *how)
+    options = {name: how for table in (ALL, *tables) for name, how in table.items()}
+    for name, (default, meaning, *how) in options.items():
+        add_option(parser, name, default, meaning, *how)
     absent = object()
     args = parser.parse_args()
     given = parser.parse_args(

@@ -17,9 +17,11 @@ import numpy as np
 
 from support import distribution, files, weights
 from support.backend import keras, set_seed
+from support.snapshots import Snapshots
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
-PLACES = {"weights", "log", "resume", "distributed", "given"}  # no settings of a model
+# Options that are no settings of a model.
+PLACES = {"weights", "log", "snapshots", "resume", "distributed", "given"}
 
 
 class Stopped(KeyboardInterrupt):
@@ -66,6 +68,8 @@ class Run(keras.callbacks.Callback):
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
         callbacks = [self, Bar(metrics)] if self.terminal else [self]
+        if args.snapshots and self.writes:
+            callbacks.append(Snapshots(args.snapshots, self))
         self.fit_options = {
             "callbacks": callbacks,
             "initial_epoch": self.first,

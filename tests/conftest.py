@@ -1,6 +1,7 @@
 """What the tests share: tiny images, a VAE trained on them, how to run a script."""
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import runpy
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+BACKENDS = ["tensorflow", "jax", "torch"]
+BACKENDS = [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 os.environ["MPLBACKEND"] = "agg"
 
@@ -97,6 +100,12 @@ def run_script(name, *arguments, cwd=None, env=None):
     return types.SimpleNamespace(
         status=done.returncode, stdout=done.stdout, stderr=done.stderr
     )
+
+
+def on(backend, **more):
+    """The environment of a process that runs on a backend."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path} | more
 
 
 def call(name, *arguments):

@@ -1,18 +1,17 @@
 """support/backend.py: the same on TensorFlow, JAX and PyTorch."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_script
+from conftest import BACKENDS, on, run_script
 from PIL import Image
 
-PACKAGES = ["tensorflow", "jax", "torch"]
-INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(name)]
+from support import backend
 
 WRITE = """
 import sys
@@ -36,22 +35,16 @@ np.savez(sys.argv[1], **arrays)
 """
 
 
-def on(backend, **more):
-    """The environment of a process that runs on a backend."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path} | more
-
-
 @pytest.mark.slow
 def test_weights_of_each_backend_mean_the_same_on_each_other(npz, tmp_path):
-    if len(INSTALLED) < 2:
-        pytest.skip(f"only {INSTALLED} is installed")
+    if len(BACKENDS) < 2:
+        pytest.skip(f"only {BACKENDS} is installed")
     python = [sys.executable, "-c"]
-    paths = [str(tmp_path / f"{name}.weights.h5") for name in INSTALLED]
-    for name, path in zip(INSTALLED, paths, strict=True):
+    paths = [str(tmp_path / f"{name}.weights.h5") for name in BACKENDS]
+    for name, path in zip(BACKENDS, paths, strict=True):
         subprocess.run([*python, WRITE, path, npz], env=on(name), check=True)
     reads, pictures, reports = [], [], []
-    for name in INSTALLED:
+    for name in BACKENDS:
         read = tmp_path / f"{name}.npz"
         subprocess.run([*python, READ, read, *paths], env=on(name), check=True)
         reads.append(np.load(read))
@@ -65,7 +58,7 @@ def test_weights_of_each_backend_mean_the_same_on_each_other(npz, tmp_path):
         assert run_script("evaluate.py", *options, env=on(name)).status == 0
         reports.append(json.loads(out.read_text()))
     for other in reads[1:]:
-        assert len(other.files) == 2 * len(INSTALLED)
+        assert len(other.files) == 2 * len(BACKENDS)
         for key in other.files:
             np.testing.assert_allclose(other[key], reads[0][key], rtol=0, atol=1e-5)
     for path, picture in pictures:
@@ -86,3 +79,23 @@ def test_a_backend_that_is_not_there_gives_one_line(tmp_path):
     assert result.stderr.startswith("error: KERAS_BACKEND=nonsense does not start: ")
     assert result.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "steps", "fine", "expected"),
+    [
+        (400_000, 600, False, 100),
+        (400_000, 600, True, 6),
+        (400_000, 550, True, 5),  # no hundredth is passed over
+        (400_000, 99, True, 1),
+        (400_000, 50, False, 50),
+        (5_000_000, 3000, False, 10),  # large models: Ctrl-C is heard in between
+        (5_000_000, 3000, True, 10),
+    ],
+)
+def test_steps_in_one_call(weights, steps, fine, expected):
+    model = types.SimpleNamespace(count_params=lambda: weights)
+    if backend.keras.backend.backend() == "torch":
+        expected = 1
+    options = backend.speed(model, 100, steps, fine=fine)
+    assert options["steps_per_execution"] == expected

@@ -213,6 +213,8 @@ def test_what_the_scripts_share_means_the_same(read):
     assert not (args.color or args.resume or args.distributed or args.log)
     args = read(tables=(command_line.TRAINED_ON, command_line.drawing("a.png")))
     assert (args.data, args.output, args.show) == (None, "a.png", False)
+    several = {"weights": (["a", "b"], "several", {"type": str})}
+    assert read(tables=[several]).weights == ["a", "b"]  # in place of the one
     page = [command_line.drawing("a.html", [".html"])]
     assert read("--output", "b.html", tables=page).output == "b.html"
     with pytest.raises(SystemExit):

@@ -3,12 +3,13 @@
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import save_untrained
 
 import generate_grid
 import plot_latent
 from support import pictures
-from support.pictures import tile
-from vae_mnist import load_vae
+from support.pictures import plane_grid, quantiles, tile
+from vae_mnist import VAE, load_vae
 
 
 def paint(z):
@@ -21,7 +22,7 @@ def paint(z):
 
 def test_right_is_z0_and_up_is_z1():
     values = np.array([-2.0, 0.5, 3.0])
-    picture = tile(paint(generate_grid.plane_grid(values, 2)), 3)
+    picture = tile(paint(plane_grid(values, 2)), 3)
     assert picture.shape == (18, 12)
     for row in range(3):
         for column in range(3):
@@ -37,7 +38,7 @@ def rendered(figure):
 
 def test_a_place_in_the_grid_is_the_same_place_in_the_scatter():
     values = np.linspace(-3, 3, 7)
-    points = generate_grid.plane_grid(values, 2)
+    points = plane_grid(values, 2)
     for target in ([3, 3], [-3, 3], [3, -3]):
         marked = (points == target).all(axis=1)
         images = np.broadcast_to(marked[:, None, None], (49, 8, 8))
@@ -79,22 +80,6 @@ def test_axes_show_the_values():
     assert axes.get_xlim() == (0, 3) and axes.get_ylim() == (0, 3)
 
 
-def test_quantiles_have_equal_probability():
-    values = generate_grid.quantiles(20)
-    draws = np.random.default_rng(0).standard_normal(400_000)
-    below = (draws[:, None] < values).mean(axis=0)
-    np.testing.assert_allclose(below, (np.arange(20) + 0.5) / 20, atol=0.004)
-    assert generate_grid.quantiles(1) == [0]
-
-
-def test_other_dimensions_stay_zero():
-    values = np.array([1.0, 2.0])
-    z = generate_grid.plane_grid(values, 5, (3, 1))
-    assert z.shape == (4, 5)
-    assert not z[:, [0, 2, 4]].any()
-    np.testing.assert_array_equal(z[:, [3, 1]], [[1, 2], [2, 2], [1, 1], [2, 1]])
-
-
 @pytest.mark.parametrize("options", [[], ["--size", 5, "--range", 3]])
 def test_writes_one_picture(weights, run_here, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
@@ -130,7 +115,7 @@ def draw(weights, run_here, monkeypatch):
     """The axes that the script draws with some options."""
     drawn = []
 
-    def draw(*options):
+    def draw(*options, weights=weights):
         result = run_here("generate_grid.py", "--weights", weights, *options)
         assert (result.status, result.stderr) == (0, "")
         return drawn.pop().axes[0]
@@ -167,7 +152,7 @@ def test_dims_and_range_reach_the_picture(weights, draw):
 
 def test_equal_steps_of_probability_unless_told(draw):
     axes = draw()
-    expected = [f"{value:.2f}" for value in generate_grid.quantiles(20)]
+    expected = [f"{value:.2f}" for value in quantiles(20)]
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
     # Of many images only some are named.
     assert len(draw("--size", 41).get_xticklabels()) == 14
@@ -177,3 +162,48 @@ def test_output_is_a_folder(fails, weights, tmp_path):
     (tmp_path / "a.png").mkdir()
     arguments = ["--weights", weights, "--output", tmp_path / "a.png"]
     fails("generate_grid.py", *arguments, says="is a folder")
+
+
+@pytest.fixture
+def five(npz, tmp_path):
+    """The weights of five dimensions, of which z[1] and z[3] change most."""
+    vae = VAE((12, 12), [8], latent_dim=5)
+    kernel = vae.decoder.layers[1].kernel
+    kernel.assign(kernel * np.array([[0.1], [1], [0], [2], [0.2]]))
+    return save_untrained(vae, tmp_path / "five.weights.h5", npz, hidden=[8])
+
+
+def test_the_leading_dimensions_are_scanned_and_told(draw, five):
+    axes = draw("--size", 3, weights=five)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[1]", "z[3]")
+    title = (
+        "3 × 3 decoded points of the latent plane of z[1] and z[3], the other 3 at 0"
+    )
+    assert axes.get_title() == title
+    z = np.zeros((1, 5), "float32")
+    z[0, [1, 3]] = quantiles(3)[[0, -1]]
+    expected = load_vae(five)[0].decode(z)[0]
+    drawn = axes.images[0].get_array()[:12, :12]
+    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+
+
+def test_random_images_are_the_decoders_at_numpys_draws(draw, five):
+    axes = draw("--random", "--size", 3, "--seed", 7, weights=five)
+    z = np.random.default_rng(7).standard_normal((9, 5), dtype="float32")
+    decoded = load_vae(five)[0].decode(z)
+    picture = axes.images[0].get_array()
+    assert picture.shape == (36, 36)
+    for number, expected in enumerate(decoded):
+        row, column = divmod(number, 3)
+        cell = picture[12 * row : 12 * row + 12, 12 * column : 12 * column + 12]
+        np.testing.assert_allclose(cell, expected, atol=1e-6)
+    assert "probability" in axes.get_title() and "9 draws" in axes.get_title()
+    assert not len(axes.get_xticks()) and not len(axes.get_yticks())
+    other = draw("--random", "--size", 3, weights=five).images[0].get_array()
+    assert np.abs(other - picture).max() > 0.01
+
+
+@pytest.mark.parametrize("option", [("--range", 3), ("--dims", 0, 1)])
+def test_random_images_lie_in_no_plane(fails, weights, option):
+    arguments = ["--weights", weights, "--random", *option]
+    fails("generate_grid.py", *arguments, says=f"leave out {option[0]}")

@@ -81,6 +81,35 @@ def test_tiles_lie_row_by_row_and_the_rest_is_black(shape, columns):
         np.testing.assert_array_equal(cell, expected)
 
 
+def test_quantiles_have_equal_probability():
+    values = pictures.quantiles(20)
+    draws = np.random.default_rng(0).standard_normal(400_000)
+    below = (draws[:, None] < values).mean(axis=0)
+    np.testing.assert_allclose(below, (np.arange(20) + 0.5) / 20, atol=0.004)
+    assert pictures.quantiles(1) == [0]
+
+
+def test_other_dimensions_stay_zero():
+    values = np.array([1.0, 2.0])
+    z = pictures.plane_grid(values, 5, (3, 1))
+    assert z.shape == (4, 5)
+    assert not z[:, [0, 2, 4]].any()
+    np.testing.assert_array_equal(z[:, [3, 1]], [[1, 2], [2, 2], [1, 1], [2, 1]])
+
+
+def test_the_leading_dimensions_change_the_images_most():
+    weights = np.array([0.3, -4, 0, 2, 1])
+
+    def decode(z):
+        """An image of two pixels: one follows z[4] up only, the other the rest."""
+        up = np.maximum(z[:, 4], 0) * 2.5  # twice 2² is more than once 2.5²
+        return np.stack([up, z[:, :4] @ weights[:4]], axis=1)[:, None]
+
+    assert pictures.leading_dims(decode, 5) == [1, 3]
+    with pytest.raises(ValueError, match="one latent dimension"):
+        pictures.leading_dims(decode, 1)
+
+
 @pytest.fixture
 def figure():
     figure, axes = plt.subplots(figsize=(2, 1))

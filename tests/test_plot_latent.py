@@ -176,7 +176,7 @@ def test_one_latent_dimension_is_no_plane(fails, npz, tmp_path):
     vae = VAE((12, 12), [4], latent_dim=1)
     path = save_untrained(vae, tmp_path / "line.weights.h5", npz, hidden=[4])
     fails("plot_latent.py", "--weights", path, says="one latent dimension")
-    fails("generate_grid.py", "--weights", path, says="this VAE has 1")
+    fails("generate_grid.py", "--weights", path, says="one latent dimension")
 
 
 def test_show_without_a_display(fails, weights):

@@ -1,0 +1,307 @@
+"""plot_training.py: the curve of a training, and its film."""
+
+import os
+import shutil
+import subprocess
+
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import call, no_xla, on, run_script, save_untrained
+
+import plot_training
+from support import data, snapshots
+from support import weights as weights_file
+from support.pictures import plane_grid, quantiles, tile
+from vae_mnist import VAE, load_vae
+
+EPOCHS = 3
+EARLY = 7  # snapshots of the first of them, of 50 steps: 0, 2, 4, 8, 16, 32, 64 %
+
+
+@pytest.fixture(scope="module")
+def trained(npz, tmp_path_factory):
+    """The folder of a training of few epochs, with snapshots in `moments`."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ("--data", npz, "--hidden", 16, "--batch-size", 5, "--epochs", EPOCHS)
+    with no_xla(), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        arguments = ("--weights", "m.weights.h5", "--snapshots", "moments", *options)
+        assert call("vae_mnist.py", *arguments) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# The curve
+
+
+def write(path, losses):
+    """Writes a weights file with a history that has these held-out losses."""
+    names = "loss", "reconstruction", "kl"
+    history = [
+        {name: loss + i for i, name in enumerate(names, start=1)}
+        | {f"val_{name}": loss - i for i, name in enumerate(names)}
+        | {"seconds": 1.0, "learning_rate": loss / 1000}
+        for loss in losses
+    ]
+    weights_file.save(VAE((4, 4), [3]), path, {}, history)
+
+
+def lines(axes):
+    """What is drawn, by its label: the x and the y of every line."""
+    return {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines}
+
+
+def test_the_curves_points_equal_the_history(here):
+    write("a.weights.h5", [9.0, 7.0, 8.0])
+    name, history = plot_training.read_history("a.weights.h5")
+    assert name == "a"
+    *axes, rate = plot_training.draw_training(name, history).axes
+    drawn = {ax.get_title().split(",")[0]: lines(ax) for ax in axes}
+    epochs = [1, 2, 3]
+    training, held_out = "training, the epoch's mean", "held out, at its end"
+    assert drawn == {
+        "loss": {
+            training: [epochs, [10, 8, 9]],
+            held_out: [epochs, [9, 7, 8]],
+            "7.00 in epoch 2, the best": [[2], [7]],
+        },
+        "reconstruction": {
+            training: [epochs, [11, 9, 10]],
+            held_out: [epochs, [8, 6, 7]],
+        },
+        "KL divergence of q(z|x) from the prior": {
+            training: [epochs, [12, 10, 11]],
+            held_out: [epochs, [7, 5, 6]],
+        },
+    }
+    assert lines(rate) == {"learning rate": [epochs, [0.009, 0.007, 0.008]]}
+    assert {ax.get_ylabel() for ax in axes} == {"nats per image"}
+    assert axes[0].get_zorder() > rate.get_zorder()
+
+
+def test_several_runs_in_one_picture(here, run_here, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "support.pictures.save_picture", lambda figure, *_: drawn.append(figure)
+    )
+    write("a.weights.h5", [9.0, 7.0, 8.0])
+    write("_b.weights.h5", [6.0])
+    result = run_here("plot_training.py", "--weights", "a.weights.h5", "_b.weights.h5")
+    assert (result.status, result.stderr) == (0, "")
+    axes = drawn[0].axes[0]
+    curves = {label: xy for label, xy in lines(axes).items() if " in epoch " in label}
+    assert curves == {
+        "7.00 in epoch 2: a": [[1, 2, 3], [9, 7, 8]],
+        "6.00 in epoch 1: _b": [[1], [6]],
+    }
+    assert [text.get_text() for text in axes.get_legend().texts] == list(curves)
+    colours = [matplotlib.colors.to_rgb(line.get_color()) for line in axes.lines]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+
+
+def test_a_newer_checkpoint_is_what_is_drawn(here):
+    for path, losses in ("a.weights.h5", [1.0]), ("a.checkpoint.weights.h5", [2.0]):
+        write(path, losses)
+    for age, expected in (60, ("a (unfinished)", [2.0])), (-60, ("a", [1.0])):
+        time = os.path.getmtime("a.checkpoint.weights.h5") - age
+        os.utime("a.weights.h5", (time, time))
+        name, history = plot_training.read_history("a.weights.h5")
+        assert (name, history["val_loss"].tolist()) == expected
+    os.remove("a.weights.h5")
+    assert plot_training.read_history("a.weights.h5")[0] == "a (unfinished)"
+
+
+def test_the_script_draws_a_curve_without_waiting_for_keras(here):
+    write("a.weights.h5", [9.0, 7.0, 8.0])
+    arguments = ("--weights", "a.weights.h5")
+    result = run_script("plot_training.py", *arguments, cwd=here, env=on("nonsense"))
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == "wrote training.png\n"
+    assert sorted(os.listdir()) == ["a.weights.h5", "training.png"]
+    with PIL.Image.open("training.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for name in ("C0", "C1"):
+        colour = np.array(matplotlib.colors.to_rgb(name)) * 255
+        assert (np.abs(pixels - colour).max(axis=1) < 2).sum() > 500
+
+
+def test_no_history(fails, npz, tmp_path):
+    path = save_untrained(VAE((12, 12), [4]), tmp_path / "a.weights.h5", npz)
+    fails("plot_training.py", "--weights", path, says="tells of no epoch")
+
+
+def test_no_weights(fails):
+    fails("plot_training.py", says="there are no weights in vae_mnist.weights.h5")
+
+
+# The film
+
+
+def frames_of(path):
+    with PIL.Image.open(path) as film:
+        for number in range(film.n_frames):
+            film.seek(number)
+            yield film.info["duration"], np.asarray(film.convert("RGB")).astype(int)
+
+
+def test_a_film_has_a_frame_per_snapshot(trained, here, run_here):
+    arguments = ("--snapshots", trained / "moments", "--film", "film.gif")
+    result = run_here("plot_training.py", *arguments)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == "wrote film.gif\n"
+    assert os.listdir() == ["film.gif"]
+    durations, frames = zip(*frames_of("film.gif"), strict=True)
+    assert len(frames) == len(list((trained / "moments").iterdir())) == EARLY + EPOCHS
+    assert durations == (250,) * (EARLY + EPOCHS - 1) + (2000,)
+    first, last = frames[0], frames[-1]
+    middle = first.shape[1] // 2
+    for side in (slice(0, middle), slice(middle, None)):
+        assert (np.abs(first - last)[50:, side].max(axis=2) > 50).mean() > 0.002
+    with PIL.Image.open("film.gif") as film:
+        assert film.info["loop"] == 0  # for ever
+
+
+@pytest.fixture(scope="module")
+def looks(trained):
+    """The Frames of the snapshots, and what they were made of."""
+    kept = snapshots.kept(trained / "moments")
+    vae, settings = load_vae(kept[-1][1])
+    held_out = data.load(settings["data"]).x_test
+    vae.compile(optimizer=None)
+    frames = [
+        plot_training.look(vae, path, epochs, held_out, held_out[:20], [0, 1])
+        for epochs, path in kept
+    ]
+    return frames, kept, held_out
+
+
+def bound(vae, images):
+    """A draw of the negative bound in nats, in NumPy by Kingma & Welling's formulas."""
+    out = {k: np.float64(v) for k, v in vae.predict(images, verbose=0).items()}
+    mean, log_sigma = out["z_mean"], out["z_log_sigma"]
+    kl = 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma).sum(axis=1)
+    p, x = 1 / (1 + np.exp(-out["logits"])), images.reshape(len(images), -1) / 255
+    likelihood = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
+    return (kl - likelihood).mean()
+
+
+def test_a_frame_shows_the_snapshot(looks, trained):
+    frames, kept, held_out = looks
+    _, history = weights_file.read(trained / "m.weights.h5")
+    for frame, (epochs, path) in zip(frames, kept, strict=True):
+        vae, _ = load_vae(path)
+        assert frame.epochs == epochs
+        if epochs >= 1:
+            assert frame.loss == history[int(epochs) - 1]["val_loss"]
+        else:  # by another draw of the noise
+            assert frame.loss == pytest.approx(bound(vae, held_out), rel=0.02)
+        z_mean = vae.encoder.predict(held_out[:20], verbose=0)["z_mean"]
+        np.testing.assert_allclose(frame.points, z_mean, atol=1e-5)
+        decoded = vae.decode(plane_grid(quantiles(plot_training.SIZE), 2))
+        expected = 255 * tile(decoded, plot_training.SIZE)
+        assert frame.manifold.dtype == np.uint8
+        np.testing.assert_allclose(frame.manifold, expected, atol=0.51)
+
+
+def test_axes_and_colours_stay(looks):
+    frames = looks[0]
+    labels, names = np.arange(20) % 3, ["one", "two", "three"]
+    seen = []
+    drawing = plot_training.draw_frames(frames, labels, names, [3, 5])
+    for frame, figure in zip(frames, drawing, strict=True):
+        left, right = figure.axes
+        clusters, picture = left.collections[0], right.images[0]
+        np.testing.assert_array_equal(clusters.get_offsets(), frame.points)
+        np.testing.assert_array_equal(picture.get_array(), frame.manifold)
+        title = f"epoch {frame.epochs:.2f}, held-out loss {frame.loss:.1f} nats"
+        assert figure.get_suptitle() == title
+        assert (left.get_xlabel(), left.get_ylabel()) == ("z[3]", "z[5]")
+        figure.canvas.draw()
+        colours = clusters.get_facecolors()[:, :3]
+        for label in range(3):
+            assert len(np.unique(colours[labels == label], axis=0)) == 1
+        places = [axes.get_window_extent().bounds for axes in (left, right)]
+        seen.append((left.get_xlim(), left.get_ylim(), picture.get_clim(), places))
+        np.testing.assert_array_equal(colours, clusters.get_facecolors()[:, :3])
+    assert all(each == seen[0] for each in seen)
+    (low, high), *_ = seen[0]
+    inside = [(np.abs(frame.points) <= high).mean() for frame in frames]
+    assert low == -high and min(inside) > 0.99
+
+
+def test_one_palette_keeps_the_classes_colours(tmp_path):
+    """Few points among many greys: palettes of one's own would lose their colours."""
+
+    def figures():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+        right.imshow(np.random.default_rng(0).random((99, 99)), cmap="gray")
+        for number in range(3):
+            for i in range(10):
+                left.scatter(number, i, s=20, color=f"C{i}", linewidths=0)
+            yield figure
+
+    plot_training.write_gif(figures(), tmp_path / "a.gif")
+    for _, frame in frames_of(tmp_path / "a.gif"):
+        for i in range(10):
+            colour = np.array(matplotlib.colors.to_rgb(f"C{i}")) * 255
+            assert np.abs(frame - colour).max(axis=2).min() < 12
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
+def test_a_video(trained, here, run_here):
+    arguments = ("--snapshots", trained / "moments", "--film", "film.mp4")
+    result = run_here("plot_training.py", *arguments)
+    assert (result.status, result.stderr) == (0, "")
+    assert os.listdir() == ["film.mp4"]
+    probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
+    told = subprocess.run([*probe.split(), "film.mp4"], capture_output=True, text=True)
+    stays = 2 * plot_training.PER_SECOND
+    assert told.stdout.strip() == f"stream,{EARLY + EPOCHS - 1 + stays}"
+
+
+def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
+    monkeypatch.setattr(
+        plot_training.animation.writers, "is_available", lambda name: name != "ffmpeg"
+    )
+    arguments = ("--snapshots", trained / "moments", "--film", "film.mp4")
+    fails("plot_training.py", *arguments, says="film.mp4 needs ffmpeg")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--film", "a.gif"], "a film needs both"),
+        (["--snapshots", "moments"], "a film needs both"),
+        (["--snapshots", "no", "--film", "a.gif"], "there are no snapshots in no"),
+        (["--snapshots", "no", "--film", "no/a.gif"], "there is no folder no"),
+        (
+            ["--snapshots", "no", "--film", "a.gif", "--output", "a.png"],
+            "leave out --output",
+        ),
+    ],
+)
+def test_what_makes_no_film(fails, options, says):
+    fails("plot_training.py", *options, says=says)
+
+
+def test_a_broken_snapshot(trained, fails, tmp_path):
+    shutil.copytree(trained / "moments", tmp_path / "moments")
+    (tmp_path / "moments" / "001.00.weights.h5").write_bytes(b"half")
+    arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
+    fails("plot_training.py", *arguments, says="001.00.weights.h5 does not hold")
+
+
+def test_one_latent_dimension(fails, npz, tmp_path):
+    (tmp_path / "moments").mkdir()
+    vae = VAE((12, 12), [4], latent_dim=1)
+    save_untrained(vae, tmp_path / "moments/000.00.weights.h5", npz, hidden=[4])
+    arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
+    fails("plot_training.py", *arguments, says="one latent dimension")
