@@ -15,7 +15,11 @@ SAMPLES = 200  # of z per image
 if __name__ == "__main__":  # before the imports, which take seconds
     options = {
         "samples": (SAMPLES, "importance samples per image"),
-        "json": (None, "write the report there, too (default: none)", {"type": str}),
+        "json": (
+            None,
+            "write the report there, too (default: none)",
+            command_line.file_ending_in(".json"),
+        ),
     }
     tables = command_line.TRAINED_ON, command_line.SEED, options
     args = command_line.read(__doc__, *tables)
@@ -190,6 +194,7 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
         vote = neighbours_vote(vae, dataset, z_mean, seed)
     return {
         "images": len(images),
+        "held_out": dataset.held_out,
         "binary": bool(np.isin(images, (0, 255)).all()),
         "samples": samples,
         "negative_bound": mean_and_error(reconstruction + kl.sum(axis=1)),
@@ -205,7 +210,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
 
 def print_report(result):
     """The report as a table, and what a reader must know about it."""
-    print(f"{result['images']:,} held-out images    nats per image ± standard error")
+    kind = "held-out images" if result["held_out"] else "images"
+    print(f"{result['images']:,} {kind}    nats per image ± standard error")
     for name, label in (
         ("negative_bound", "negative bound"),
         ("reconstruction", "  reconstruction"),
@@ -241,10 +247,10 @@ def main(args):
     vae, settings = load_vae(args.weights)
     dataset = data.load_again(settings, args.weights, args.data)
     result = report(vae, dataset, args.samples, args.seed)
-    print_report(result)
     if args.json:
-        with files.replacing(args.json) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n")
+        with files.replacing(args.json) as part, open(part, "w") as file:
+            file.write(json.dumps(result, indent=2) + "\n")
+    print_report(result)
 
 
 if __name__ == "__main__":

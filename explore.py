@@ -142,6 +142,8 @@ def make_page(vae, images, z_mean, labels, class_names):
 
 
 def main(args):
+    if args.given >= {"gif", "output"}:
+        raise ValueError("--gif writes an animation, --output the page: give one")
     output = args.gif or args.output
     files.check_place(output)
     vae, settings = load_vae(args.weights)
@@ -156,7 +158,7 @@ def main(args):
             vae, dataset.x_test, z_mean, dataset.y_test, dataset.class_names
         )
         with files.replacing(args.output) as part:
-            part.write_text(page, encoding="utf-8")
+            pathlib.Path(part).write_text(page, encoding="utf-8")
     print(f"wrote {output}")
     if args.show:
         webbrowser.open(pathlib.Path(output).resolve().as_uri())

@@ -14,7 +14,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
     args = command_line.read(__doc__, command_line.TRAINED_ON, drawing)
 
 import math
-import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,7 +48,7 @@ def project(z_mean):
     return z_mean @ directions[:, largest], names
 
 
-def draw_latent_plane(points, labels, class_names, axis_names):
+def draw_latent_plane(points, labels, class_names, axis_names, title=None):
     """A scatter plot of the latent plane.
 
     points: shape (n, 2); labels: class numbers, shape (n,), or None;
@@ -59,7 +58,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     figure, axes = plt.subplots(figsize=(9, 8), layout="compressed")
     # In random order, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))
-    classes = len(class_names or [])
+    classes = 0 if labels is None else len(class_names)
     colours = class_colours(classes)
     axes.scatter(
         *points[order].T,
@@ -72,14 +71,18 @@ def draw_latent_plane(points, labels, class_names, axis_names):
         axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
         axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
     if 0 < classes <= LEGEND:
-        for colour, name in zip(colours, class_names, strict=False):
-            axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
-        axes.legend(
+        for colour in colours[:classes]:
+            axes.scatter([], [], color=colour, label="class")
+        legend = axes.legend(
             title="class",
             loc="center left",
             bbox_to_anchor=(1, 0.5),
             ncols=math.ceil(classes / 30),
         )
+        # Afterwards, as matplotlib leaves out names that start with an underscore.
+        for text, name in zip(legend.texts, class_names, strict=True):
+            text.set_text(name if len(name) <= 30 else name[:29] + "…")
+            text.set_parse_math(False)  # A $ is no formula.
     # The origin in the middle, as in the grid that generate_grid.py draws.
     reach = max(3, 1.05 * np.abs(points).max())
     axes.set(
@@ -88,7 +91,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
         ylim=(-reach, reach),
         xlabel=axis_names[0],
         ylabel=axis_names[1],
-        title=f"{len(points):,} held-out images in the latent plane",
+        title=title,
     )
     return figure
 
@@ -98,7 +101,10 @@ def main(args):
     dataset = data.load_again(settings, args.weights, args.data)
     z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
     points, axis_names = project(z_mean)
-    figure = draw_latent_plane(points, dataset.y_test, dataset.class_names, axis_names)
+    kind = "held-out images" if dataset.held_out else "images"
+    title = f"{len(points):,} {kind} in the latent plane"
+    names = dataset.class_names, axis_names
+    figure = draw_latent_plane(points, dataset.y_test, *names, title)
     save_picture(figure, args.output, args.show)
 
 

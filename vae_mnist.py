@@ -42,6 +42,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
     tables = command_line.RUN, command_line.SEED, MODEL, TRAINING
     args = command_line.read(__doc__, *tables)
 
+import itertools
 import math
 
 import numpy as np
@@ -286,7 +287,7 @@ def load_vae(path):
     Raises FileNotFoundError where there is no file, ValueError where it is not one
     that this script wrote.
     """
-    settings, _ = weights.read(path)
+    settings, _ = weights.read(path, {name: kind[0] for name, kind in MODEL.items()})
     with weights.reading(path):
         vae = VAE(settings["image_shape"], **{name: settings[name] for name in MODEL})
     weights.load(vae, path)
@@ -302,6 +303,9 @@ def main(args):
         args.batch_size = default_batch_size(len(images), team.devices)
     run.describe(args, dataset)
 
+    # Weights, gradients, and RMSprop's two slots, of four bytes, in two networks
+    widths = math.prod(images.shape[1:]), *args.hidden
+    command_line.check_memory(2 * 16 * sum(map(math.prod, itertools.pairwise(widths))))
     set_seed(args.seed)
     vae = VAE(images.shape[1:], **{name: getattr(args, name) for name in MODEL})
     vae.decoder.get_layer("logits").bias.assign(mean_log_odds(images))

@@ -7,6 +7,9 @@ import contextlib
 import os
 import sys
 
+BACKENDS = ("tensorflow", "jax", "torch")
+NEEDS = f"KERAS_BACKEND can be {', '.join(BACKENDS)}, where that is installed"
+
 
 @contextlib.contextmanager
 def quiet_start():
@@ -35,10 +38,10 @@ try:
         from keras import layers, ops
 except (ImportError, ValueError) as failure:  # ValueError: there is no such backend
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
-    sys.exit(
-        f"error: KERAS_BACKEND={name} does not start: {failure}; it can be"
-        " tensorflow, jax or torch, where that is installed"
-    )
+    sys.exit(f"error: KERAS_BACKEND={name} does not start: {failure}; {NEEDS}")
+
+if keras.backend.backend() not in BACKENDS:
+    sys.exit(f"error: {keras.backend.backend()} can't train: {NEEDS}")
 
 __all__ = ["keras", "layers", "ops", "quiet_start", "set_seed", "speed"]
 

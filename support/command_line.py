@@ -17,6 +17,7 @@ SOURCES = (
 )
 PICTURES = (".png", ".jpg", ".pdf", ".svg")
 LARGEST = 1_000_000  # number that any option takes
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM when", "allocate memory")
 
 
 def count(text: str) -> int:
@@ -24,6 +25,13 @@ def count(text: str) -> int:
     if text.isdecimal() and 1 <= int(text) <= LARGEST:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {LARGEST}")
+
+
+def whole(text: str) -> int:
+    """The type of options that number something, from 0."""
+    if text.isdecimal() and int(text) <= LARGEST:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {LARGEST}")
 
 
 def amount(text: str) -> float:
@@ -54,7 +62,7 @@ ALL = {
         file_ending_in(".weights.h5"),
     )
 }
-SEED = {"seed": (0, "of all random numbers", {"type": int})}
+SEED = {"seed": (0, "of all random numbers", {"type": whole})}
 TRAINED_ON = {  # for scripts that show images
     "data": (
         None,
@@ -125,6 +133,22 @@ def run(main, args):
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
     main(args)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # Here an error still is told in one line.
+
+
+def say(text):
+    """Prints a line, and goes on where nobody can hear it any more."""
+    try:
+        print(text, flush=True)
+    except OSError:  # a closed pipe, a full disk
+        silence()
+
+
+def silence():
+    """Has Python throw away all that is printed from now on, and what still waits."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def end_in_one_line(kind, error, traceback):
@@ -132,13 +156,24 @@ def end_in_one_line(kind, error, traceback):
     if isinstance(error, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
-    if isinstance(error, MemoryError):
+    if isinstance(error, BrokenPipeError):  # Whoever read it has had enough.
+        silence()
+        sys.exit(0)
+    # TensorFlow, JAX and PyTorch have errors of their own for it.
+    if isinstance(error, MemoryError) or any(word in str(error) for word in NO_MEMORY):
         sys.exit("error: there is not enough memory for this")
     if isinstance(error, OSError) and error.filename:
         sys.exit(f"error: {error.filename}: {error.strerror}")
     if isinstance(error, (OSError, ValueError)):
         sys.exit("error: " + " ".join(str(error).split()))
     sys.__excepthook__(kind, error, traceback)
+
+
+def check_memory(size):
+    """Raises MemoryError where this machine has fewer bytes: now, not in minutes."""
+    with contextlib.suppress(AttributeError, ValueError):  # Windows has no sysconf.
+        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            raise MemoryError
 
 
 def progress(items, what):

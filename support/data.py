@@ -36,6 +36,7 @@ class Dataset(typing.NamedTuple):
     y_train, y_test: class numbers from 0, shape (n,), or None.
     class_names: class_names[label] is the name of a class; None without labels.
     source: what `load` takes to read the same images again.
+    held_out: whether x_test is known to be none of what a model was trained on.
     """
 
     x_train: np.ndarray
@@ -44,6 +45,7 @@ class Dataset(typing.NamedTuple):
     y_test: np.ndarray | None
     class_names: list[str] | None
     source: str
+    held_out: bool = True
 
     def checksum(self) -> int:
         """A number that other images would hardly have: their CRC-32."""
@@ -65,7 +67,7 @@ def load(source: str = "mnist", image_size: int = 28, color: bool = False) -> Da
         return load_keras(source)
     if source == "mnist_sample":
         return load_mnist_sample()
-    path = pathlib.Path(source).resolve()
+    path = pathlib.Path(os.path.realpath(source))
     if not path.exists():
         raise FileNotFoundError(f"there is no data set {source!r}: give {SOURCES}")
     if path.suffix == ".npz":
@@ -99,7 +101,14 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
             f"{dataset.source} has images of shape {dataset.x_test.shape[1:]},"
             f" but {path} was trained on {expected}"
         )
-    return dataset
+    if dataset.checksum() == settings["checksum"]:
+        return dataset
+    print(
+        f"note: these are other images than {path} was trained on"
+        f" ({settings['data']}); some of them may be among those",
+        file=sys.stderr,
+    )
+    return dataset._replace(held_out=False)
 
 
 def load_keras(name: str) -> Dataset:
@@ -199,9 +208,15 @@ def assemble(arrays: dict[str, np.ndarray], source: str) -> Dataset:
     if labelled:
         labels = [arrays[name] for name in labelled]
         if all(part.dtype.kind in "iu" for part in labels):
-            labels = [part.astype("int64") for part in labels]
+            # Python's integers: NumPy would make floats of int64 beside uint64.
+            labels = [part.astype(object) for part in labels]
         classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
-        class_names = classes.astype(str).tolist()
+        class_names = [
+            "".join(
+                c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(n)
+            )
+            for n in classes
+        ]
         arrays.update(zip(labelled, np.split(numbers, [len(labels[0])]), strict=False))
 
     x_train, y_train = arrays["x_train"], arrays.get("y_train")

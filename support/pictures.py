@@ -40,7 +40,10 @@ def save_picture(figure, path, show=False):
         raise ValueError(f"no window can be opened here: open {path} without --show")
     with files.replacing(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # Boxes stand for what fonts lack.
-        figure.savefig(part, dpi=150, format=part.suffix[1:])
+        try:
+            figure.savefig(part, dpi=150)
+        except RuntimeError as error:  # such as LaTeX that is not there
+            raise ValueError(f"matplotlib can't draw {path}: {error}") from error
     print(f"wrote {path}")
     if show:
         plt.show()

@@ -17,6 +17,7 @@ import numpy as np
 
 from support import distribution, files, weights
 from support.backend import keras, set_seed
+from support.command_line import say
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
 PLACES = {"weights", "log", "resume", "distributed", "given"}  # no settings of a model
@@ -75,9 +76,9 @@ class Run(keras.callbacks.Callback):
     def resume(self, args, path):
         """Takes options and history from the file that the run is to go on from."""
         self.start = path
-        self.before, self.history = weights.read(path)
         options = vars(args)
-        free = options.keys() - args.given
+        free = options.keys() - args.given - PLACES
+        self.before, self.history = weights.read(path, {n: options[n] for n in free})
         options |= {name: v for name, v in self.before.items() if name in free}
         given = sorted(args.given & self.before.keys() - CHANGEABLE)
         if changed := [name for name in given if options[name] != self.before[name]]:
@@ -189,7 +190,7 @@ class Run(keras.callbacks.Callback):
         if not self.terminal:
             losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.metrics)
             count = f"{epoch + 1}/{self.params['epochs']}"
-            print(f"epoch {count}  {losses}  {row['seconds']:.1f} s", flush=True)
+            say(f"epoch {count}  {losses}  {row['seconds']:.1f} s")
 
 
 def seed_epoch(model, seed, epoch):
