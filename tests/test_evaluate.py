@@ -164,5 +164,7 @@ def test_prints_what_it_writes(weights, run_here, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_no_folder_for_the_report(fails, weights):
-    fails("evaluate.py", "--weights", weights, "--json", "no/a.json", says="folder no")
+def test_no_folder_for_the_report_is_found_before_the_work(fails, run_here, weights):
+    arguments = ["evaluate.py", "--weights", weights, "--json", "no/a.json"]
+    fails(*arguments, says="folder no")
+    assert run_here(*arguments).stdout == ""
