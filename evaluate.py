@@ -248,8 +248,8 @@ def main(args):
     dataset = data.load_again(settings, args.weights, args.data)
     result = report(vae, dataset, args.samples, args.seed)
     if args.json:
-        with files.replacing(args.json) as part, open(part, "w") as file:
-            file.write(json.dumps(result, indent=2) + "\n")
+        with files.replacing(args.json) as part:
+            part.write_text(json.dumps(result, indent=2) + "\n")
     print_report(result)
 
 

@@ -158,7 +158,7 @@ def main(args):
             vae, dataset.x_test, z_mean, dataset.y_test, dataset.class_names
         )
         with files.replacing(args.output) as part:
-            pathlib.Path(part).write_text(page, encoding="utf-8")
+            part.write_text(page, encoding="utf-8")
     print(f"wrote {output}")
     if args.show:
         webbrowser.open(pathlib.Path(output).resolve().as_uri())

@@ -6,6 +6,7 @@ stops a script, even a power cut, leaves the old file as it was.
 
 import contextlib
 import os
+import pathlib
 import shutil
 import stat
 import tempfile
@@ -30,28 +31,31 @@ def check_place(path, size=0):
 
     Returns where it will stand: of a symbolic link, where that points to.
     """
-    with naming(path):
-        with contextlib.suppress(FileNotFoundError):
-            kind = os.stat(path).st_mode  # finds links that point to themselves
-            if stat.S_ISDIR(kind):
-                raise IsADirectoryError(None, "it is a folder: name a file")
-            if not stat.S_ISREG(kind):
-                raise OSError(None, "it is no regular file, and will not be replaced")
-        place = os.path.realpath(path)
-        if not os.path.isdir(os.path.dirname(place)):
-            raise FileNotFoundError(None, "there is no such folder to write into")
-        with tempfile.TemporaryFile(dir=os.path.dirname(place)) as file:
-            file.write(bytes(size))
-            file.flush()
+    kind = stat.S_IFREG
+    with naming(path), contextlib.suppress(FileNotFoundError):
+        kind = os.stat(path).st_mode  # raises for links that point to themselves
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    if not stat.S_ISREG(kind):
+        raise OSError(f"{path} is no regular file: it is not replaced")
+    place = os.path.realpath(path)
+    folder = os.path.dirname(place)
+    if not os.path.isdir(folder):
+        asked = folder if os.path.islink(path) else os.path.dirname(path)
+        raise FileNotFoundError(f"there is no folder {asked} to write into")
+    with naming(path), tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(size))
+        file.flush()
     return place
 
 
 def check_readable(path):
     """Raises OSError, by its name, where `path` is no regular file to be read."""
     with naming(path):
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError(None, "it is no regular file")
-        open(path, "rb").close()
+        kind = os.stat(path).st_mode
+    if not stat.S_ISREG(kind):
+        raise OSError(f"{path} is no file to read")
+    open(path, "rb").close()
 
 
 @contextlib.contextmanager
@@ -64,7 +68,7 @@ def replacing(path, size=0):
     """
     place = check_place(path, size)
     with naming(path), folder_beside(place) as folder:
-        part = os.path.join(folder, os.path.basename(path))
+        part = pathlib.Path(folder, os.path.basename(path))
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())  # Else a power cut may leave an empty file.
