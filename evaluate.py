@@ -38,6 +38,7 @@ NEIGHBOURS = 5
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000  # latent points decoded at once: bounds the memory
 TOLERANCE = 0.05  # nats that halving the step of the quadrature may still change
+POINTS = 1000  # of its grid, at most, along either axis
 
 
 def log_normal(z, mean, log_sigma):
@@ -129,16 +130,16 @@ def quadrature(vae, pixels, reach, step):
 def exact_losses(vae, pixels, z_mean):
     """−log p(x) by quadrature, its step halved until that changes less than TOLERANCE.
 
-    Returns nats, shape (n,).
+    Returns nats, shape (n,), or None where a grid of POINTS² points is too coarse.
     """
     reach = max(5.0, np.abs(z_mean).max() + 1)
-    step, losses, change = 0.2, None, np.inf
-    while change >= TOLERANCE:
-        step, before = step / 2, losses
-        losses = quadrature(vae, pixels, reach, step)
-        if before is not None:
-            change = abs(losses.mean() - before.mean())
-    return losses
+    step, losses = 0.1, np.full(len(pixels), np.inf)
+    while 2 * reach / step <= POINTS:
+        before, losses = losses, quadrature(vae, pixels, reach, step)
+        if abs(losses.mean() - before.mean()) < TOLERANCE:
+            return losses
+        step /= 2
+    return None
 
 
 def mean_and_error(values):
@@ -169,7 +170,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
     """All that the script prints, as a dict for JSON.
 
     Losses are pairs of mean and standard error over the held-out images, in nats.
-    Where there is nothing to compute (no labels, not two dimensions), None.
+    Where there is nothing to compute (no labels, not two dimensions, a plane too wide
+    or too fine for a grid), None.
     """
     images = as_trained_on(vae, dataset.x_test, seed)
     pixels = images.reshape(len(images), -1) / np.float32(255)
@@ -188,7 +190,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
     )
     exact = None
     if z_mean.shape[1] == 2:
-        exact = mean_and_error(exact_losses(vae, pixels, z_mean))
+        exact = exact_losses(vae, pixels, z_mean)
+        exact = None if exact is None else mean_and_error(exact)
     vote = None
     if dataset.y_train is not None and dataset.y_test is not None:
         vote = neighbours_vote(vae, dataset, z_mean, seed)

@@ -103,6 +103,8 @@ def main(args):
         raise ValueError(
             f"--size {args.size}: at most {LARGEST_SIZE} can be told apart"
         )
+    # float32 of the images, of the picture, and what matplotlib makes of that
+    command_line.check_memory(32 * args.size**2 * math.prod(vae.image_shape))
     if args.range is None:
         values = quantiles(args.size)
     else:

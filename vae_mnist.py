@@ -42,13 +42,12 @@ if __name__ == "__main__":  # before the imports, which take seconds
     tables = command_line.RUN, command_line.SEED, MODEL, TRAINING
     args = command_line.read(__doc__, *tables)
 
-import itertools
 import math
 
 import numpy as np
 
 from support import data, distribution, weights
-from support.backend import keras, layers, ops, set_seed, speed
+from support.backend import check_room, keras, layers, ops, set_seed, speed
 from support.run import Run
 
 METRICS = ["loss", "reconstruction", "kl"]
@@ -188,6 +187,7 @@ class VAE(keras.Model):
         noise=0.0,
         binarize=False,
     ):
+        check_room(math.prod(image_shape), *hidden, latent_dim)
         images = keras.Input(image_shape, dtype="uint8", name="images")
         # In this order whatever Keras' own image_data_format: (n, H, W) → (n, H·W)
         pixels = layers.Flatten(data_format="channels_last")(images)
@@ -195,7 +195,8 @@ class VAE(keras.Model):
         if binarize:
             seed = keras.random.SeedGenerator()
             pixels = layers.Lambda(draw_pixels, arguments={"seed": seed})(pixels)
-        seen = layers.GaussianNoise(noise)(pixels) if noise else pixels
+        epsilon = layers.GaussianNoise(1.0)(0 * pixels)  # ε ~ N(0, I), in training only
+        seen = pixels + noise * epsilon if noise else pixels
 
         z_mean, z_log_sigma = encode(seen, hidden, latent_dim, activation)
         parameters = {"z_mean": z_mean, "z_log_sigma": z_log_sigma}
@@ -211,9 +212,8 @@ class VAE(keras.Model):
         decoder = build_decoder(pixels.shape[1], hidden, latent_dim, activation)
         logits = decoder(z)
 
-        super().__init__(
-            images, {"pixels": pixels, **parameters, "logits": logits}, name="vae"
-        )
+        outputs = {"pixels": pixels, **parameters, "logits": logits}
+        super().__init__(images, outputs, name="vae")
         self.encoder = keras.Model(images, parameters, name="encoder")
         self.decoder = decoder
         self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
@@ -303,13 +303,10 @@ def main(args):
         args.batch_size = default_batch_size(len(images), team.devices)
     run.describe(args, dataset)
 
-    # Weights, gradients, and RMSprop's two slots, of four bytes, in two networks
-    widths = math.prod(images.shape[1:]), *args.hidden
-    command_line.check_memory(2 * 16 * sum(map(math.prod, itertools.pairwise(widths))))
     set_seed(args.seed)
     vae = VAE(images.shape[1:], **{name: getattr(args, name) for name in MODEL})
     vae.decoder.get_layer("logits").bias.assign(mean_log_odds(images))
-    print(f"training on {len(images):,} images, {args.epochs} epochs", flush=True)
+    command_line.say(f"training on {len(images):,} images, {args.epochs} epochs")
     share = distribution.share(images, held_out, args.batch_size, team)
     images, held_out, batch_size = share
     del dataset  # The shares are copies of its images.
@@ -317,7 +314,7 @@ def main(args):
         hyperparameters = args.epochs, batch_size, args.learning_rate
         train(vae, images, held_out, *hyperparameters, **run.fit_options)
     last = run.history[-1]
-    print(
+    command_line.say(
         f"held-out loss {last['val_loss']:.2f} nats per image"
         f" = reconstruction {last['val_reconstruction']:.2f}"
         f" + {args.beta:g} · KL {last['val_kl']:.2f}; weights in {args.weights}"

@@ -4,8 +4,11 @@ Import `keras` and its parts from here.
 """
 
 import contextlib
+import itertools
 import os
 import sys
+
+from support.command_line import check_memory
 
 BACKENDS = ("tensorflow", "jax", "torch")
 NEEDS = f"KERAS_BACKEND can be {', '.join(BACKENDS)}, where that is installed"
@@ -38,12 +41,22 @@ try:
         from keras import layers, ops
 except (ImportError, ValueError) as failure:  # ValueError: there is no such backend
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
-    sys.exit(f"error: KERAS_BACKEND={name} does not start: {failure}; {NEEDS}")
+    told = f"KERAS_BACKEND={name} does not start: {failure}; {NEEDS}"
+    raise ValueError(told) from failure
 
 if keras.backend.backend() not in BACKENDS:
-    sys.exit(f"error: {keras.backend.backend()} can't train: {NEEDS}")
+    raise ValueError(f"{keras.backend.backend()} can't train: {NEEDS}")
 
-__all__ = ["keras", "layers", "ops", "quiet_start", "set_seed", "speed"]
+__all__ = ["check_room", "keras", "layers", "ops", "quiet_start", "set_seed"]
+__all__ += ["speed"]
+
+
+def check_room(*widths):
+    """Raises MemoryError where two dense networks of these widths can't be trained."""
+    weights = 2 * sum(one * other for one, other in itertools.pairwise(widths))
+    check_memory(
+        16 * weights
+    )  # with gradients and RMSprop's two slots, four bytes each
 
 
 def set_seed(seed):

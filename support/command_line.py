@@ -4,6 +4,7 @@ A script reads its options before its slow imports: --help and a wrong option ar
 answered at once. Whatever ends it from then on is told in one line.
 """
 
+import _thread
 import argparse
 import contextlib
 import os
@@ -11,13 +12,15 @@ import pathlib
 import signal
 import sys
 
+from support import end_silently, on_ctrl_c
+
 SOURCES = (
     "mnist, fashion_mnist, mnist_sample, an .npz file, a folder of IDX files,"
     " or a folder of images"
 )
 PICTURES = (".png", ".jpg", ".pdf", ".svg")
 LARGEST = 1_000_000  # number that any option takes
-NO_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM when", "allocate memory")
+NO_MEMORY = ("resource_exhausted", "out of memory", "oom when", "allocate memory")
 
 
 def count(text: str) -> int:
@@ -106,9 +109,12 @@ def read(docstring, *tables):
         namespace=argparse.Namespace(**dict.fromkeys(vars(args), absent))
     )
     args.given = {name for name, value in vars(given).items() if value is not absent}
-    sys.excepthook = end_in_one_line
-    # Amid the imports that follow Python would tell of Ctrl-C in many lines.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    # A file would get the number of a closed stream, and what libraries write to that.
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    sys.excepthook, sys.unraisablehook = end_in_one_line, interrupt_again
+    on_ctrl_c(end_silently)
     return args
 
 
@@ -129,44 +135,55 @@ def add_option(parser, name, default, meaning, how=None):
 
 def run(main, args):
     """Calls main(args), once all is imported."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
+    on_ctrl_c(signal.default_int_handler)
+    sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
     main(args)
-    if sys.stdout is not None:
-        sys.stdout.flush()  # Here an error still is told in one line.
+    sys.stdout.flush()  # Here an error still is told in one line.
 
 
-def say(text):
-    """Prints a line, and goes on where nobody can hear it any more."""
+def say(text, stream=None):
+    """Prints a line to stdout, or `stream`; nobody who can hear it is no error."""
+    with unheard(stream or sys.stdout) as stream:
+        print(text, file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def unheard(stream):
+    """Goes on where a stream is a closed pipe or a full disk, silent from then on."""
     try:
-        print(text, flush=True)
-    except OSError:  # a closed pipe, a full disk
-        silence()
-
-
-def silence():
-    """Has Python throw away all that is printed from now on, and what still waits."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        yield stream
+    except OSError:
+        # Also what still waits to be written is thrown away.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def end_in_one_line(kind, error, traceback):
     """The sys.excepthook: what the user got wrong in one line on stderr, status 1."""
+    with unheard(sys.stdout):
+        sys.stdout.flush()
     if isinstance(error, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
+        say("stopped", sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
     if isinstance(error, BrokenPipeError):  # Whoever read it has had enough.
-        silence()
         sys.exit(0)
     # TensorFlow, JAX and PyTorch have errors of their own for it.
-    if isinstance(error, MemoryError) or any(word in str(error) for word in NO_MEMORY):
+    told = str(error).lower()
+    if isinstance(error, MemoryError) or any(word in told for word in NO_MEMORY):
         sys.exit("error: there is not enough memory for this")
     if isinstance(error, OSError) and error.filename:
         sys.exit(f"error: {error.filename}: {error.strerror}")
-    if isinstance(error, (OSError, ValueError)):
+    if isinstance(error, (OSError, ValueError, ImportError)):
         sys.exit("error: " + " ".join(str(error).split()))
     sys.__excepthook__(kind, error, traceback)
+
+
+def interrupt_again(unraisable):
+    """The sys.unraisablehook: a Ctrl-C that came where Python raises nothing."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def check_memory(size):

@@ -92,11 +92,13 @@ def folder_beside(place):
     a folder whose lock is free belongs to none that lives.
     """
     parent, name = os.path.split(place)
-    prefix = f".{name[:100]}.part-"
-    for entry in os.listdir(parent):
-        if entry.startswith(prefix) and fcntl:
-            with contextlib.suppress(OSError), locked(os.path.join(parent, entry)):
-                shutil.rmtree(os.path.join(parent, entry))
+    prefix = f".{name[:50]}.part-"  # with room for four bytes per letter
+    with contextlib.suppress(OSError):  # Not every folder can be listed.
+        for entry in os.scandir(parent):
+            if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(OSError), locked(entry.path) as sure:
+                    if sure:
+                        shutil.rmtree(entry.path)
     with contextlib.ExitStack() as stack:
         while True:
             temporary = tempfile.TemporaryDirectory(
@@ -113,13 +115,23 @@ def folder_beside(place):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds the lock of a folder. Raises OSError where another process holds it."""
+    """Holds the lock of a folder. Raises BlockingIOError where another process has it.
+
+    Gives whether there are locks here: not on Windows, nor on every network's disks.
+    """
     if fcntl is None:
-        yield
+        yield False
         return
-    lock = os.open(folder, os.O_RDONLY)
+    # A file, as NFS locks only what can be written.
+    lock = os.open(os.path.join(folder, ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(lock)

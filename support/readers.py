@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from support import files
-from support.command_line import check_memory, progress
+from support.command_line import check_memory, progress, say
 
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -76,6 +76,7 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
     The format is described at http://yann.lecun.com/exdb/mnist. Raises ValueError
     where the file does not hold exactly what its header promises.
     """
+    files.check_readable(path)
     opened = gzip.open if path.suffix == ".gz" else open
     content = bytearray()
     try:
@@ -151,25 +152,23 @@ def read_image_folder(folder, size, color) -> dict[str, np.ndarray]:
 
     check_memory(2 * len(names) * size**2 * (3 if color else 1))  # split: once more
     images = np.empty((len(names), size, size) + (3,) * color, "uint8")
-    labels = []
+    labels, reason = [], ""
     for name in progress(in_classes or names, "reading"):
         try:
             images[len(labels)] = read_image(folder / name, size, color)
-        except Exception:  # Pillow raises some twenty kinds on hostile files.
+        except Exception as error:  # Pillow raises some twenty kinds on hostile files.
+            reason = f"; the last one: {error}"
             continue
         labels.append(name.parts[0])
 
     skipped = len(names) - len(labels)
     if not labels:
-        raise ValueError(f"{folder} holds no images, and {skipped} other files")
+        raise ValueError(f"{folder} holds no images, and {skipped} other files{reason}")
     if skipped or closed:
-        print(
-            f"note: skipped {skipped} of {len(names)} files in {folder}, which are no"
-            " images, can't be read, or lie beside the folders of the classes"
-            + f"; {len(closed)} folders can't be read"
-            * bool(closed),
-            file=sys.stderr,
-        )
+        told = f"skipped {skipped} of {len(names)} files in {folder}, which are no"
+        told += " images, can't be read, or lie beside the folders of the classes"
+        told += reason + f"; {len(closed)} folders can't be read" * bool(closed)
+        say(f"note: {' '.join(told.split())}", sys.stderr)
     arrays = {"x_train": images[: len(labels)]}
     if in_classes:
         arrays["y_train"] = np.array(labels)
@@ -181,15 +180,18 @@ def read_image(path: pathlib.Path, size: int, color: bool) -> np.ndarray:
 
     Turned as its EXIF says, transparent pixels on white, cropped around the centre.
     """
+    files.check_readable(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         image = PIL.Image.open(path)
+    # Of 16 bits Pillow makes 32 where the format is one of these.
+    wide = image.mode == "I" and image.format not in ("PNG", "PPM")
     image.draft(None, (2 * size, 2 * size))  # lets a JPEG decode at a smaller scale
     image = PIL.ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":  # more than 8 bits, of which Pillow would keep the low 8
         white = 1 if image.mode == "F" else 2**16 - 1
         shares = np.asarray(image) / white
-        if not (shares.min() >= 0 and shares.max() <= 1):
+        if wide or not (shares.min() >= 0 and shares.max() <= 1):
             raise ValueError(f"{path}: of 32 bits, nobody knows what is white")
         image = PIL.Image.fromarray(np.rint(255 * shares).astype("uint8"))
     if image.has_transparency_data:

@@ -6,7 +6,6 @@ far. When the run ends, or a signal stops it, that file becomes FILE.weights.h5.
 kills it leaves the file where it is. In both cases --resume goes on from there.
 """
 
-import contextlib
 import csv
 import os
 import signal
@@ -17,7 +16,7 @@ import numpy as np
 
 from support import distribution, files, weights
 from support.backend import keras, set_seed
-from support.command_line import say
+from support.command_line import say, unheard
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
 PLACES = {"weights", "log", "resume", "distributed", "given"}  # no settings of a model
@@ -48,21 +47,23 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log = args.weights, args.log
         self.checkpoint = weights.checkpoint_of(args.weights)
-        self.metrics = metrics
+        self.metrics, self.columns = metrics, [*metrics, "seconds", "learning_rate"]
         self.stoppable, self.writes = team.processes == 1, team.process == 0
         self.received, self.start, self.before, self.history = None, None, {}, []
         unfinished = os.path.exists(self.checkpoint)
         if args.resume:
             self.resume(args, self.checkpoint if unfinished else self.path)
         elif unfinished and self.writes:
-            print(
+            say(
                 f"note: {self.checkpoint} holds an unfinished run, which --resume goes"
                 " on with; this run replaces it",
-                file=sys.stderr,
+                sys.stderr,
             )
-        for path in (self.path, self.checkpoint, self.log):
-            if path:
-                files.check_place(path)
+        files.check_place(self.path)
+        files.check_place(self.checkpoint)
+        if self.log:
+            files.check_place(self.log)
+            check_log(self.log, ["epoch", *self.columns])
         self.seed = args.seed
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -84,6 +85,8 @@ class Run(keras.callbacks.Callback):
         if changed := [name for name in given if options[name] != self.before[name]]:
             names = ", ".join("--" + name.replace("_", "-") for name in changed)
             raise ValueError(f"{path} was trained with another {names}: leave it out")
+        if any(list(row) != self.columns for row in self.history):
+            raise ValueError(f"{path} has another history than {self.columns}")
         done = len(self.history)
         if done > args.epochs or (done == args.epochs and path == self.path):
             raise ValueError(
@@ -145,8 +148,7 @@ class Run(keras.callbacks.Callback):
                     f"{self.path} has the weights so far; --resume goes on after epoch"
                     f" {self.whole}"
                 )
-            with contextlib.suppress(OSError):  # of a terminal that was closed
-                print(f"stopped: {told}", file=sys.stderr)
+            say(f"stopped: {told}", sys.stderr)
             sys.exit(128 + self.received)  # as shells report a signal
 
     # The epochs, as Keras calls them
@@ -208,6 +210,15 @@ def seed_epoch(model, seed, epoch):
         set_seed(int(rng.integers(2**31)))
 
 
+def check_log(path, columns):
+    """Raises ValueError where a file that is no log of these columns would be lost."""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            header = file.readline(1000).rstrip()
+        if header not in (b"", ",".join(columns).encode()):
+            raise ValueError(f"{path} is no log of a training: it is not replaced")
+
+
 def write_log(path, history):
     """Writes a history as CSV, with a line per epoch."""
     with files.replacing(path) as part, open(part, "w", newline="") as file:
@@ -225,7 +236,9 @@ class Bar(keras.callbacks.ProgbarLogger):
         self.metrics = metrics
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, {"loss": logs["loss"]})
+        with unheard(sys.stdout):
+            super().on_train_batch_end(batch, {"loss": logs["loss"]})
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})
+        with unheard(sys.stdout):
+            super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})

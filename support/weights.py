@@ -94,6 +94,10 @@ def read(path, examples):
     with reading(path), h5py.File(path) as file:
         settings = dict(json.loads(file.attrs[SETTINGS]))
         check(settings, examples)
+        sizes = []
+        file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+        if sum(sizes) > os.path.getsize(path):
+            raise ValueError("it promises more than it holds")
         columns = file[HISTORY].attrs["columns"].tolist()
         rows = file[HISTORY][()].tolist()
         history = [dict(zip(columns, row, strict=True)) for row in rows]
