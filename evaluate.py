@@ -232,6 +232,8 @@ def print_report(result):
     if result["neighbours_vote"] is not None:
         share = f"{result['neighbours_vote']:.1%}"
         print(f"labels by {NEIGHBOURS} neighbours      {share}")
+    if len(kl) == 2 and result["quadrature"] is None:
+        print("note: the plane is too wide or too finely drawn for the quadrature")
     if active < len(kl):
         print(
             f"warning: the posterior has collapsed in {len(kl) - active} of {len(kl)}"

@@ -195,8 +195,8 @@ class VAE(keras.Model):
         if binarize:
             seed = keras.random.SeedGenerator()
             pixels = layers.Lambda(draw_pixels, arguments={"seed": seed})(pixels)
-        epsilon = layers.GaussianNoise(1.0)(0 * pixels)  # ε ~ N(0, I), in training only
-        seen = pixels + noise * epsilon if noise else pixels
+        # ε ~ N(0, I) in training, else 0: Keras' layer takes no deviation above 1
+        seen = pixels + noise * layers.GaussianNoise(1)(0 * pixels) if noise else pixels
 
         z_mean, z_log_sigma = encode(seen, hidden, latent_dim, activation)
         parameters = {"z_mean": z_mean, "z_log_sigma": z_log_sigma}
@@ -210,9 +210,7 @@ class VAE(keras.Model):
         z = sampling([z_mean, z_log_sigma])
 
         decoder = build_decoder(pixels.shape[1], hidden, latent_dim, activation)
-        logits = decoder(z)
-
-        outputs = {"pixels": pixels, **parameters, "logits": logits}
+        outputs = {"pixels": pixels, **parameters, "logits": decoder(z)}
         super().__init__(images, outputs, name="vae")
         self.encoder = keras.Model(images, parameters, name="encoder")
         self.decoder = decoder

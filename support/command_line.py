@@ -11,6 +11,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 
 from support import end_silently, on_ctrl_c
 
@@ -181,7 +182,7 @@ def end_in_one_line(kind, error, traceback):
 def interrupt_again(unraisable):
     """The sys.unraisablehook: a Ctrl-C that came where Python raises nothing."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        _thread.interrupt_main()
+        threading.Timer(0.1, _thread.interrupt_main).start()  # Here it would be lost.
     else:
         sys.__unraisablehook__(unraisable)
 

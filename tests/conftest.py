@@ -103,7 +103,8 @@ def call(name, *arguments):
 
     Returns its status: a number, or the message that Python would print for status 1.
     """
-    before = sys.argv, sys.excepthook, signal.getsignal(signal.SIGINT)
+    before = sys.argv, sys.excepthook, sys.unraisablehook
+    ctrl_c = signal.getsignal(signal.SIGINT)
     sys.argv = [name, *map(str, arguments)]
     try:
         try:
@@ -116,8 +117,8 @@ def call(name, *arguments):
     except SystemExit as stop:
         return stop.code or 0
     finally:
-        sys.argv, sys.excepthook = before[:2]
-        signal.signal(signal.SIGINT, before[2])
+        sys.argv, sys.excepthook, sys.unraisablehook = before
+        signal.signal(signal.SIGINT, ctrl_c)
     return 0
 
 
