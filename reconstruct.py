@@ -52,7 +52,7 @@ def mean_squared_error(images, originals):
 
 def psnr(error):
     """Peak signal-to-noise ratio in decibels, 10·log10(peak² / error), peak 1."""
-    return -10 * np.log10(error)
+    return -10 * np.log10(error) if error else np.inf
 
 
 def draw_rows(rows):

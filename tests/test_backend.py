@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
+from support.backend import check_room
+
 PACKAGES = ["tensorflow", "jax", "torch"]
 INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(name)]
 
@@ -86,3 +88,17 @@ def test_a_backend_that_is_not_there_gives_one_line(tmp_path):
     assert result.stderr.startswith("error: KERAS_BACKEND=nonsense does not start: ")
     assert result.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_a_backend_that_can_not_train_gives_one_line(tmp_path):
+    result = run_script("generate_grid.py", cwd=tmp_path, env=on("numpy"))
+    assert result.status == 1
+    assert result.stderr.startswith("error: numpy can't train: KERAS_BACKEND can be ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_networks_larger_than_memory_are_found_at_once():
+    check_room(784, 256, 2)
+    for widths in (784, 10**6, 10**6, 2), (784, 256, 10**10), (10**12, 256, 2):
+        with pytest.raises(MemoryError):
+            check_room(*widths)
