@@ -68,15 +68,15 @@ def draw_rows(rows):
         for start in range(0, count, columns)
         for images in rows.values()
     ]
-    cell = min(1, LARGEST / len(lines))  # inches
+    aspect = height / width
+    cell = min(1, LARGEST / (len(lines) * aspect))  # inches that an image is wide
     figure, axes = plt.subplots(
-        figsize=(1.5 + cell * columns, 0.4 + cell * len(lines) * height / width),
+        figsize=(1.5 + cell * columns, 0.4 + cell * len(lines) * aspect),
         layout="constrained",
     )
     # In units of whole images, counted from the top left corner.
     extent = (0, columns, len(lines), 0)
     picture = np.concatenate(lines)
-    aspect = height / width
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent, aspect=aspect)
     labels = list(rows) * (len(lines) // len(rows))
     axes.set_yticks(np.arange(len(lines)) + 0.5, labels)

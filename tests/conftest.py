@@ -74,9 +74,11 @@ def weights(npz, tmp_path_factory):
 def save_untrained(vae, path, source, **settings):
     """Writes the weights file of a VAE that nothing has trained. Returns its path."""
     import vae_mnist
-    from support import weights
+    from support import data, weights
 
-    known = {"data": str(source), "image_shape": vae.image_shape, "checksum": 0}
+    there = os.path.exists(source)
+    checksum = data.load(str(source)).checksum() if there else 0
+    known = {"data": str(source), "image_shape": vae.image_shape, "checksum": checksum}
     known |= {name: value for name, (value, _) in vae_mnist.MODEL.items()}
     known |= {"activation": "tanh", "latent_dim": vae.latent_dim, "noise": vae.noise}
     weights.save(vae, path, known | {"binarize": vae.binarize} | settings)

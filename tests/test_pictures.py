@@ -65,7 +65,6 @@ def test_a_picture_that_fails_leaves_the_old_one(figure, tmp_path, monkeypatch):
 
 def test_what_matplotlib_lacks_is_told_in_one_line(figure, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    figure.suptitle("no LaTeX")
     with plt.rc_context({"text.usetex": True}):
         figure.suptitle("a title")
         with pytest.raises(ValueError, match="matplotlib can't draw .*a.png: .*latex"):
