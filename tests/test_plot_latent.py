@@ -140,7 +140,8 @@ def test_as_a_user_on_fashion_mnist_that_keras_has_in_its_cache(tmp_path):
     offline = {"KERAS_HOME": str(tmp_path), "https_proxy": "127.0.0.1:9"}
     options = ("--weights", path, "--output", "latent.svg")
     result = run_script("plot_latent.py", *options, cwd=work, env=os.environ | offline)
-    assert (result.status, result.stderr) == (0, "")
+    assert result.status == 0
+    assert result.stderr.startswith("note: these are other images")  # than none
     assert result.stdout == "wrote latent.svg\n"
     assert [path.name for path in work.iterdir()] == ["latent.svg"]
     drawn = re.findall("<!-- (.*) -->", (work / "latent.svg").read_text())
