@@ -15,7 +15,11 @@ SAMPLES = 200  # of z per image
 if __name__ == "__main__":  # before the imports, which take seconds
     options = {
         "samples": (SAMPLES, "importance samples per image"),
-        "json": (None, "write the report there, too (default: none)", {"type": str}),
+        "json": (
+            None,
+            "write the report there, too (default: none)",
+            command_line.file_ending_in(".json"),
+        ),
     }
     tables = command_line.TRAINED_ON, command_line.SEED, options
     args = command_line.read(__doc__, *tables)
@@ -34,6 +38,7 @@ NEIGHBOURS = 5
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000  # latent points decoded at once: bounds the memory
 TOLERANCE = 0.05  # nats that halving the step of the quadrature may still change
+POINTS = 1000  # of its grid, at most, along either axis
 
 
 def log_normal(z, mean, log_sigma):
@@ -125,16 +130,16 @@ def quadrature(vae, pixels, reach, step):
 def exact_losses(vae, pixels, z_mean):
     """−log p(x) by quadrature, its step halved until that changes less than TOLERANCE.
 
-    Returns nats, shape (n,).
+    Returns nats, shape (n,), or None where a grid of POINTS² points is too coarse.
     """
     reach = max(5.0, np.abs(z_mean).max() + 1)
-    step, losses, change = 0.2, None, np.inf
-    while change >= TOLERANCE:
-        step, before = step / 2, losses
-        losses = quadrature(vae, pixels, reach, step)
-        if before is not None:
-            change = abs(losses.mean() - before.mean())
-    return losses
+    step, losses = 0.1, np.full(len(pixels), np.inf)
+    while 2 * reach / step <= POINTS:
+        before, losses = losses, quadrature(vae, pixels, reach, step)
+        if abs(losses.mean() - before.mean()) < TOLERANCE:
+            return losses
+        step /= 2
+    return None
 
 
 def mean_and_error(values):
@@ -165,7 +170,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
     """All that the script prints, as a dict for JSON.
 
     Losses are pairs of mean and standard error over the held-out images, in nats.
-    Where there is nothing to compute (no labels, not two dimensions), None.
+    Where there is nothing to compute (no labels, not two dimensions, a plane too wide
+    or too fine for a grid), None.
     """
     images = as_trained_on(vae, dataset.x_test, seed)
     pixels = images.reshape(len(images), -1) / np.float32(255)
@@ -184,12 +190,14 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
     )
     exact = None
     if z_mean.shape[1] == 2:
-        exact = mean_and_error(exact_losses(vae, pixels, z_mean))
+        exact = exact_losses(vae, pixels, z_mean)
+        exact = None if exact is None else mean_and_error(exact)
     vote = None
     if dataset.y_train is not None and dataset.y_test is not None:
         vote = neighbours_vote(vae, dataset, z_mean, seed)
     return {
         "images": len(images),
+        "held_out": dataset.held_out,
         "binary": bool(np.isin(images, (0, 255)).all()),
         "samples": samples,
         "negative_bound": mean_and_error(reconstruction + kl.sum(axis=1)),
@@ -205,7 +213,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
 
 def print_report(result):
     """The report as a table, and what a reader must know about it."""
-    print(f"{result['images']:,} held-out images    nats per image ± standard error")
+    kind = "held-out images" if result["held_out"] else "images"
+    print(f"{result['images']:,} {kind}    nats per image ± standard error")
     for name, label in (
         ("negative_bound", "negative bound"),
         ("reconstruction", "  reconstruction"),
@@ -223,6 +232,8 @@ def print_report(result):
     if result["neighbours_vote"] is not None:
         share = f"{result['neighbours_vote']:.1%}"
         print(f"labels by {NEIGHBOURS} neighbours      {share}")
+    if len(kl) == 2 and result["quadrature"] is None:
+        print("note: the plane is too wide or too finely drawn for the quadrature")
     if active < len(kl):
         print(
             f"warning: the posterior has collapsed in {len(kl) - active} of {len(kl)}"
@@ -241,10 +252,10 @@ def main(args):
     vae, settings = load_vae(args.weights)
     dataset = data.load_again(settings, args.weights, args.data)
     result = report(vae, dataset, args.samples, args.seed)
-    print_report(result)
     if args.json:
         with files.replacing(args.json) as part:
             part.write_text(json.dumps(result, indent=2) + "\n")
+    print_report(result)
 
 
 if __name__ == "__main__":

@@ -209,6 +209,8 @@ def make_page(vae, images, z_mean, labels, class_names):
 
 
 def main(args):
+    if args.given >= {"gif", "output"}:
+        raise ValueError("--gif writes an animation, --output the page: give one")
     output = args.gif or args.output
     files.check_place(output)
     vae, settings = load_vae(args.weights)

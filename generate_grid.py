@@ -49,7 +49,14 @@ def draw_manifold(picture, values, axis_names, title=None):
     size = len(values)
     figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
     # In units of whole images, counted from the bottom left corner.
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size, 0, size))
+    axes.imshow(
+        picture,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(0, size, 0, size),
+        aspect=picture.shape[0] / picture.shape[1],
+    )
     shown = np.arange(0, size, math.ceil(size / 20))
     names = [f"{values[i]:.2f}" for i in shown]
     axes.set_xticks(shown + 0.5, names, fontsize=7)
@@ -106,6 +113,8 @@ def main(args):
             f"--size {args.size}: at most {LARGEST_SIZE} can be told apart"
         )
     vae, _ = load_vae(args.weights)
+    # float32 of the images, of the picture, and what matplotlib makes of that
+    command_line.check_memory(32 * args.size**2 * math.prod(vae.image_shape))
     if args.random:
         figure = sample(vae, args.size, args.seed)
     else:

@@ -46,7 +46,7 @@ def project(z_mean):
     return z_mean @ directions[:, largest], names
 
 
-def draw_latent_plane(points, labels, class_names, axis_names):
+def draw_latent_plane(points, labels, class_names, axis_names, title=None):
     """A scatter plot of the latent plane.
 
     points: shape (n, 2); labels: class numbers, shape (n,), or None;
@@ -63,7 +63,7 @@ def draw_latent_plane(points, labels, class_names, axis_names):
     axes.set(
         xlabel=axis_names[0],
         ylabel=axis_names[1],
-        title=f"{len(points):,} held-out images in the latent plane",
+        title=title,
     )
     return figure
 
@@ -73,7 +73,10 @@ def main(args):
     dataset = data.load_again(settings, args.weights, args.data)
     z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
     points, axis_names = project(z_mean)
-    figure = draw_latent_plane(points, dataset.y_test, dataset.class_names, axis_names)
+    kind = "held-out images" if dataset.held_out else "images"
+    title = f"{len(points):,} {kind} in the latent plane"
+    names = dataset.class_names, axis_names
+    figure = draw_latent_plane(points, dataset.y_test, *names, title)
     save_picture(figure, args.output, args.show)
 
 

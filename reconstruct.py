@@ -27,8 +27,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from support import data
-from support.pictures import save_picture
+from support.pictures import save_picture, tile
 from vae_mnist import load_vae
+
+COLUMNS = 20  # images side by side
+LARGEST = 40  # inches that a picture is high
 
 
 def corrupt(images, noise, seed):
@@ -49,28 +52,36 @@ def mean_squared_error(images, originals):
 
 def psnr(error):
     """Peak signal-to-noise ratio in decibels, 10·log10(peak² / error), peak 1."""
-    return -10 * np.log10(error)
+    return -10 * np.log10(error) if error else np.inf
 
 
 def draw_rows(rows):
-    """One row of images per entry.
+    """One row of images per entry; long rows are broken into lines.
 
     rows: a dict from the label of a row to its images, shape (n, H, W) or
     (n, H, W, 3), in [0, 1]. Returns the matplotlib Figure.
     """
-    count = len(next(iter(rows.values())))
-    figure, grid = plt.subplots(
-        len(rows),
-        count,
-        figsize=(1 + count, 0.4 + len(rows)),
+    count, height, width = next(iter(rows.values())).shape[:3]
+    columns = min(count, COLUMNS)
+    lines = [
+        tile(images[start : start + columns], columns)
+        for start in range(0, count, columns)
+        for images in rows.values()
+    ]
+    aspect = height / width
+    cell = min(1, LARGEST / (len(lines) * aspect))  # inches that an image is wide
+    figure, axes = plt.subplots(
+        figsize=(1.5 + cell * columns, 0.4 + cell * len(lines) * aspect),
         layout="constrained",
-        squeeze=False,
     )
-    for axes_of_row, (label, images) in zip(grid, rows.items(), strict=True):
-        axes_of_row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-        for axes, image in zip(axes_of_row, images, strict=True):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
+    # In units of whole images, counted from the top left corner.
+    extent = (0, columns, len(lines), 0)
+    picture = np.concatenate(lines)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent, aspect=aspect)
+    labels = list(rows) * (len(lines) // len(rows))
+    axes.set_yticks(np.arange(len(lines)) + 0.5, labels)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
     return figure
 
 

@@ -20,7 +20,7 @@ LATENT_DIM = 2  # a plane can be drawn
 ACTIVATIONS = ("tanh", "relu", "elu", "silu")  # tanh as in the paper, appendix C.1
 BETA = 1.0  # weight of the KL divergence; 1 makes the loss the negative ELBO
 EPOCHS = 20  # passes over the training images
-BATCH_SIZE = 100  # images per step, or a hundredth of all where that is fewer
+BATCH_SIZE = 100  # images per step, or 1 % of all images if that is fewer
 LEARNING_RATE = 1e-3  # of the first step; a cosine takes it to 0 at the last
 MOMENTUM = 0.9  # of RMSprop: 146 nats after 5 epochs, 150 without (a fold of MNIST)
 
@@ -29,12 +29,16 @@ MODEL = {  # options that make another model: name, default, meaning
     "latent_dim": (LATENT_DIM, "dimensions of the latent space"),
     "activation": (ACTIVATIONS, "of the hidden layers"),
     "beta": (BETA, "weight of the KL divergence in the loss"),
-    "noise": (0.0, "what a denoising VAE's encoder sees, added"),
+    "noise": (
+        0.0,
+        "standard deviation of the noise added to what the encoder sees",
+        {"type": command_line.fraction},
+    ),
     "binarize": (False, "draw pixels, 0 or 1, at every step"),
 }
 TRAINING = {
     "epochs": (EPOCHS, "passes over the training images"),
-    "batch_size": (None, f"images per step (default: {BATCH_SIZE}, or fewer of few)"),
+    "batch_size": (None, f"images per step (default: {BATCH_SIZE}, or 1 %% if fewer)"),
     "learning_rate": (LEARNING_RATE, "of the first step"),
 }
 
@@ -47,7 +51,7 @@ import math
 import numpy as np
 
 from support import data, distribution, weights
-from support.backend import keras, layers, ops, set_seed, speed
+from support.backend import check_room, keras, layers, ops, set_seed, speed
 from support.run import Run
 
 METRICS = ["loss", "reconstruction", "kl"]
@@ -71,7 +75,10 @@ def draw_pixels(intensities, seed):
 
 
 def encode(pixels, hidden, latent_dim, activation):
-    """z_mean and z_log_sigma = log σ of pixels, all as Keras' symbolic tensors."""
+    """Adds the encoder's layers to pixels, shape (n, pixel_count).
+
+    Returns z_mean and z_log_sigma = log σ, each of shape (n, latent_dim).
+    """
     h = pixels
     for units in hidden:
         h = layers.Dense(units, activation)(h)
@@ -98,23 +105,23 @@ def sample_latent(parameters, seed):
 # Decoder: z → p(x|z) = Bernoulli(sigmoid(logits))
 
 
-def build_decoder(pixels, hidden, latent_dim, activation):
-    """A Keras model from z, shape (n, latent_dim), to logits, shape (n, pixels)."""
+def build_decoder(pixel_count, hidden, latent_dim, activation):
+    """A Keras model from z, (n, latent_dim), to logits, (n, pixel_count)."""
     # So few numbers feed its first layer that Keras' narrow kernels and zero biases
     # would start all units as near copies of each other. Drawn wide, they tile the
     # latent space from the first step. Each needs its own initializer: a shared one
     # would draw the same numbers for the biases as for a kernel's row.
-    width = math.sqrt(8 / latent_dim)
+    stddev = math.sqrt(8 / latent_dim)  # 8: found by trial
     z = keras.Input([latent_dim], name="z")
     h = layers.Dense(
         hidden[-1],
         activation,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=width),
-        bias_initializer=keras.initializers.RandomNormal(stddev=width),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+        bias_initializer=keras.initializers.RandomNormal(stddev=stddev),
     )(z)
     for units in reversed(hidden[:-1]):
         h = layers.Dense(units, activation)(h)
-    logits = layers.Dense(pixels, name="logits")(h)
+    logits = layers.Dense(pixel_count, name="logits")(h)
     return keras.Model(z, logits, name="decoder")
 
 
@@ -124,10 +131,11 @@ def mean_log_odds(images):
     A bias of log(p / (1 − p)) draws a pixel with probability p (Hinton 2010, A
     Practical Guide to Training Restricted Boltzmann Machines, section 8.1).
 
-    images: uint8, shape (n, *image_shape). Returns float64, shape (pixels,).
+    images: uint8, shape (n, *image_shape). Returns float64, shape (pixel_count,).
     """
-    white = np.sum(images, axis=0, dtype="float64").ravel() / 255  # of n, per pixel
-    # One image more of each kind: no pixel is certain (Laplace's rule of succession).
+    white = np.sum(images, axis=0, dtype="float64").ravel() / 255  # in how many images
+    # As if there were one all-black and one all-white image more, so that no pixel is
+    # certain (Laplace's rule of succession).
     return np.log((white + 1) / (len(images) - white + 1))
 
 
@@ -140,7 +148,7 @@ def reconstruction_loss(pixels, logits):
     With p = sigmoid(logit), −x·log p − (1 − x)·log(1 − p) = softplus(logit) − x·logit,
     which is finite for every logit.
 
-    pixels: x in [0, 1]; logits: log-odds of a white pixel; both of shape (n, pixels).
+    pixels: x in [0, 1]; logits: log-odds of a white pixel; both (n, pixel_count).
     Returns nats per image, summed over its pixels, shape (n,).
     """
     return ops.sum(ops.softplus(logits) - pixels * logits, axis=-1)
@@ -174,7 +182,7 @@ class VAE(keras.Model):
 
     The VAE maps images to a dict of `pixels`, `z_mean`, `z_log_sigma` and `logits`.
     `vae.encoder` maps images to `z_mean` and `z_log_sigma`, each (n, latent_dim).
-    `vae.decoder` maps z to `logits`, (n, pixels); `vae.decode` makes images of z.
+    `vae.decoder` maps z to `logits`, (n, pixel_count); `vae.decode` makes images of z.
     """
 
     def __init__(
@@ -187,6 +195,7 @@ class VAE(keras.Model):
         noise=0.0,
         binarize=False,
     ):
+        check_room(math.prod(image_shape), *hidden, latent_dim)
         images = keras.Input(image_shape, dtype="uint8", name="images")
         # In this order whatever Keras' own image_data_format: (n, H, W) → (n, H·W)
         pixels = layers.Flatten(data_format="channels_last")(images)
@@ -203,16 +212,17 @@ class VAE(keras.Model):
         # would repeat its noise on every step under JAX.
         seed = keras.random.SeedGenerator()
         sampling = layers.Lambda(
-            sample_latent, (latent_dim,), arguments={"seed": seed}, name="z"
+            sample_latent,
+            output_shape=(latent_dim,),
+            arguments={"seed": seed},
+            name="z",
         )
         z = sampling([z_mean, z_log_sigma])
 
         decoder = build_decoder(pixels.shape[1], hidden, latent_dim, activation)
-        logits = decoder(z)
-
-        super().__init__(
-            images, {"pixels": pixels, **parameters, "logits": logits}, name="vae"
-        )
+        # What compute_loss gets as y_pred: all that the loss is made of
+        outputs = {"pixels": pixels, **parameters, "logits": decoder(z)}
+        super().__init__(images, outputs, name="vae")
         self.encoder = keras.Model(images, parameters, name="encoder")
         self.decoder = decoder
         self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
@@ -223,7 +233,8 @@ class VAE(keras.Model):
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         """The negative evidence lower bound, averaged over the batch, in nats.
 
-        Kingma & Welling 2013, equation 10, with one draw of z per image.
+        Kingma & Welling 2013, equation 10, with one draw of z per image. Images are
+        their own targets: all it needs is y_pred, what the model makes of them.
         """
         reconstruction = reconstruction_loss(y_pred["pixels"], y_pred["logits"])
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
@@ -276,7 +287,7 @@ def train(
     )
     return vae.fit(
         images,
-        validation_data=(held_out,),
+        validation_data=(held_out,),  # no targets
         batch_size=batch_size,
         epochs=epochs,
         **fit_options,
@@ -289,7 +300,7 @@ def load_vae(path):
     Raises FileNotFoundError where there is no file, ValueError where it is not one
     that this script wrote.
     """
-    settings, _ = weights.read(path)
+    settings, _ = weights.read(path, {name: kind[0] for name, kind in MODEL.items()})
     with weights.reading(path):
         vae = VAE(settings["image_shape"], **{name: settings[name] for name in MODEL})
     weights.load(vae, path)
@@ -308,16 +319,24 @@ def main(args):
     set_seed(args.seed)
     vae = VAE(images.shape[1:], **{name: getattr(args, name) for name in MODEL})
     vae.decoder.get_layer("logits").bias.assign(mean_log_odds(images))
-    print(f"training on {len(images):,} images, {args.epochs} epochs", flush=True)
-    share = distribution.share(images, held_out, args.batch_size, team)
-    images, held_out, batch_size = share
+    command_line.say(f"training on {len(images):,} images, {args.epochs} epochs")
+    images, held_out, batch_size = distribution.share(  # all, for a single process
+        images, held_out, args.batch_size, team
+    )
     del dataset  # The shares are copies of its images.
     with distribution.ending_together(team), run:
-        hyperparameters = args.epochs, batch_size, args.learning_rate
-        fine = bool(args.snapshots)
-        train(vae, images, held_out, *hyperparameters, fine, **run.fit_options)
+        train(
+            vae,
+            images,
+            held_out,
+            args.epochs,
+            batch_size,
+            args.learning_rate,
+            fine=bool(args.snapshots),
+            **run.fit_options,
+        )
     last = run.history[-1]
-    print(
+    command_line.say(
         f"held-out loss {last['val_loss']:.2f} nats per image"
         f" = reconstruction {last['val_reconstruction']:.2f}"
         f" + {args.beta:g} · KL {last['val_kl']:.2f}; weights in {args.weights}"

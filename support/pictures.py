@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import textwrap
 import warnings
 
 import matplotlib as mpl
@@ -48,9 +47,6 @@ def plane_grid(values, latent_dim, dims=(0, 1)):
 def leading_dims(decode, latent_dim):
     """The two latent dimensions that change the decoded image most, ascending.
 
-    A dimension that the encoder leaves at the prior, of no KL divergence, tells the
-    decoder nothing, which has learned to ignore it.
-
     decode: makes images of z, shape (n, latent_dim). The change is the mean square of
     the difference between z = ±1 in one dimension and z = 0.
     Raises ValueError where there is one dimension only.
@@ -71,7 +67,7 @@ def draw_clusters(axes, points, labels, class_names, reach, area):
     class; reach: of the axes, on all sides of the origin; area: of a point.
     Returns the points as matplotlib's PathCollection.
     """
-    classes = len(class_names or [])
+    classes = 0 if labels is None else len(class_names)
     colours = class_colours(classes)
     drawn = axes.scatter(
         *points.T,
@@ -84,14 +80,18 @@ def draw_clusters(axes, points, labels, class_names, reach, area):
         axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
         axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
     if 0 < classes <= LEGEND:
-        for colour, name in zip(colours, class_names, strict=False):
-            axes.scatter([], [], color=colour, label=textwrap.shorten(name, 30))
-        axes.legend(
+        for colour in colours[:classes]:
+            axes.scatter([], [], color=colour, label="class")
+        legend = axes.legend(
             title="class",
             loc="center left",
             bbox_to_anchor=(1, 0.5),
             ncols=math.ceil(classes / 30),
         )
+        # Afterwards, as matplotlib leaves out names that start with an underscore.
+        for text, name in zip(legend.texts, class_names, strict=True):
+            text.set_text(name if len(name) <= 30 else name[:29] + "…")
+            text.set_parse_math(False)  # A $ is no formula.
     # The origin in the middle, as in the grid that generate_grid.py draws.
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
     return drawn
@@ -129,7 +129,10 @@ def save_picture(figure, path, show=False):
         raise ValueError(f"no window can be opened here: open {path} without --show")
     with files.replacing(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # Boxes stand for what fonts lack.
-        figure.savefig(part, dpi=150, format=part.suffix[1:])
+        try:
+            figure.savefig(part, dpi=150)
+        except RuntimeError as error:  # such as LaTeX that is not there
+            raise ValueError(f"matplotlib can't draw {path}: {error}") from error
     print(f"wrote {path}")
     if show:
         plt.show()

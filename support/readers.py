@@ -16,7 +16,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from support.command_line import progress
+from support import files
+from support.command_line import check_memory, progress, say
 
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -25,6 +26,7 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     Arrays: x_train and, where there, x_test, y_train, y_test; images as check_images
     takes them, labels as assemble does.
     """
+    files.check_readable(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             names = {"x_train", "y_train", "x_test", "y_test"} & set(file.files)
@@ -74,6 +76,7 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
     The format is described at http://yann.lecun.com/exdb/mnist. Raises ValueError
     where the file does not hold exactly what its header promises.
     """
+    files.check_readable(path)
     opened = gzip.open if path.suffix == ".gz" else open
     content = bytearray()
     try:
@@ -129,32 +132,43 @@ def check_images(images: np.ndarray, what: str) -> np.ndarray:
 def read_image_folder(folder, size, color) -> dict[str, np.ndarray]:
     """A folder of images in any format that Pillow opens; subfolders are classes.
 
-    Every fifth image is held out, in the order of the names. What is no image is
+    In the order of their names, links followed. What can't be read, or is no image, is
     skipped, and counted in one line on stderr.
     """
-    os.listdir(folder)  # raises PermissionError where rglob would find nothing
-    names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    names = [n for n in names if not any(part.startswith(".") for part in n.parts)]
+    os.listdir(folder)  # raises PermissionError, where walk finds nothing
+    closed, names, visited = [], [], set()
+    walk = os.walk(folder, onerror=closed.append, followlinks=True)
+    for place, subfolders, found in walk:
+        known = len(visited)
+        visited.add(os.path.realpath(place))
+        if len(visited) == known:  # a link to a folder that was read already
+            subfolders.clear()
+            continue
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found = [name for name in found if not name.startswith(".")]
+        names += [pathlib.Path(place, name).relative_to(folder) for name in found]
+    names.sort()
     in_classes = [name for name in names if len(name.parts) > 1]
 
+    check_memory(2 * len(names) * size**2 * (3 if color else 1))  # split: once more
     images = np.empty((len(names), size, size) + (3,) * color, "uint8")
-    labels = []
+    labels, reason = [], ""
     for name in progress(in_classes or names, "reading"):
         try:
             images[len(labels)] = read_image(folder / name, size, color)
-        except Exception:  # Pillow raises some twenty kinds on hostile files.
+        except Exception as error:  # Pillow raises some twenty kinds on hostile files.
+            reason = f"; the last one: {error}"
             continue
         labels.append(name.parts[0])
 
     skipped = len(names) - len(labels)
     if not labels:
-        raise ValueError(f"{folder} holds no images, and {skipped} other files")
-    if skipped:
-        print(
-            f"note: skipped {skipped} of {len(names)} files in {folder}, which are no"
-            " images, can't be read, or lie beside the folders of the classes",
-            file=sys.stderr,
-        )
+        raise ValueError(f"{folder} holds no images, and {skipped} other files{reason}")
+    if skipped or closed:
+        told = f"skipped {skipped} of {len(names)} files in {folder}, which are no"
+        told += " images, can't be read, or lie beside the folders of the classes"
+        told += reason + f"; {len(closed)} folders can't be read" * bool(closed)
+        say(f"note: {' '.join(told.split())}", sys.stderr)
     arrays = {"x_train": images[: len(labels)]}
     if in_classes:
         arrays["y_train"] = np.array(labels)
@@ -166,13 +180,20 @@ def read_image(path: pathlib.Path, size: int, color: bool) -> np.ndarray:
 
     Turned as its EXIF says, transparent pixels on white, cropped around the centre.
     """
+    files.check_readable(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         image = PIL.Image.open(path)
+    # Of 16 bits Pillow makes 32 where the format is one of these.
+    wide = image.mode == "I" and image.format not in ("PNG", "PPM")
     image.draft(None, (2 * size, 2 * size))  # lets a JPEG decode at a smaller scale
     image = PIL.ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the low 8
-        image = PIL.Image.fromarray((np.asarray(image) / 257).astype("uint8"))
+    if image.mode[0] in "IF":  # more than 8 bits, of which Pillow would keep the low 8
+        white = 1 if image.mode == "F" else 2**16 - 1
+        shares = np.asarray(image) / white
+        if wide or not (shares.min() >= 0 and shares.max() <= 1):
+            raise ValueError(f"{path}: of 32 bits, nobody knows what is white")
+        image = PIL.Image.fromarray(np.rint(255 * shares).astype("uint8"))
     if image.has_transparency_data:
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image.convert("RGBA"))

@@ -6,7 +6,6 @@ far. When the run ends, or a signal stops it, that file becomes FILE.weights.h5.
 kills it leaves the file where it is. In both cases --resume goes on from there.
 """
 
-import contextlib
 import csv
 import os
 import signal
@@ -17,6 +16,7 @@ import numpy as np
 
 from support import distribution, files, weights
 from support.backend import keras, set_seed
+from support.command_line import say, unheard
 from support.snapshots import Snapshots
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
@@ -49,21 +49,23 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log = args.weights, args.log
         self.checkpoint = weights.checkpoint_of(args.weights)
-        self.metrics = metrics
+        self.metrics, self.columns = metrics, [*metrics, "seconds", "learning_rate"]
         self.stoppable, self.writes = team.processes == 1, team.process == 0
         self.received, self.start, self.before, self.history = None, None, {}, []
         unfinished = os.path.exists(self.checkpoint)
         if args.resume:
             self.resume(args, self.checkpoint if unfinished else self.path)
         elif unfinished and self.writes:
-            print(
+            say(
                 f"note: {self.checkpoint} holds an unfinished run, which --resume goes"
                 " on with; this run replaces it",
-                file=sys.stderr,
+                sys.stderr,
             )
-        for path in (self.path, self.checkpoint, self.log):
-            if path:
-                files.check_place(path)
+        files.check_place(self.path)
+        files.check_place(self.checkpoint)
+        if self.log:
+            files.check_place(self.log)
+            check_log(self.log, ["epoch", *self.columns])
         self.seed = args.seed
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -79,14 +81,16 @@ class Run(keras.callbacks.Callback):
     def resume(self, args, path):
         """Takes options and history from the file that the run is to go on from."""
         self.start = path
-        self.before, self.history = weights.read(path)
         options = vars(args)
-        free = options.keys() - args.given
+        free = options.keys() - args.given - PLACES
+        self.before, self.history = weights.read(path, {n: options[n] for n in free})
         options |= {name: v for name, v in self.before.items() if name in free}
         given = sorted(args.given & self.before.keys() - CHANGEABLE)
         if changed := [name for name in given if options[name] != self.before[name]]:
             names = ", ".join("--" + name.replace("_", "-") for name in changed)
             raise ValueError(f"{path} was trained with another {names}: leave it out")
+        if any(list(row) != self.columns for row in self.history):
+            raise ValueError(f"{path} has another history than {self.columns}")
         done = len(self.history)
         if done > args.epochs or (done == args.epochs and path == self.path):
             raise ValueError(
@@ -148,8 +152,7 @@ class Run(keras.callbacks.Callback):
                     f"{self.path} has the weights so far; --resume goes on after epoch"
                     f" {self.whole}"
                 )
-            with contextlib.suppress(OSError):  # of a terminal that was closed
-                print(f"stopped: {told}", file=sys.stderr)
+            say(f"stopped: {told}", sys.stderr)
             sys.exit(128 + self.received)  # as shells report a signal
 
     # The epochs, as Keras calls them
@@ -187,13 +190,13 @@ class Run(keras.callbacks.Callback):
         if self.writes:
             with distribution.alone():
                 weights.save(self.model, self.checkpoint, self.settings, self.history)
+            self.whole = epoch + 1
             if self.log:
                 write_log(self.log, self.history)
-        self.whole = epoch + 1
         if not self.terminal:
             losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.metrics)
             count = f"{epoch + 1}/{self.params['epochs']}"
-            print(f"epoch {count}  {losses}  {row['seconds']:.1f} s", flush=True)
+            say(f"epoch {count}  {losses}  {row['seconds']:.1f} s")
 
 
 def seed_epoch(model, seed, epoch):
@@ -209,6 +212,15 @@ def seed_epoch(model, seed, epoch):
     # seed would cost it 0.2 s.
     if keras.backend.backend() != "tensorflow":
         set_seed(int(rng.integers(2**31)))
+
+
+def check_log(path, columns):
+    """Raises ValueError where a file that is no log of these columns would be lost."""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            header = file.readline(1000).rstrip()
+        if header not in (b"", ",".join(columns).encode()):
+            raise ValueError(f"{path} is no log of a training: it is not replaced")
 
 
 def write_log(path, history):
@@ -228,7 +240,9 @@ class Bar(keras.callbacks.ProgbarLogger):
         self.metrics = metrics
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, {"loss": logs["loss"]})
+        with unheard(sys.stdout):
+            super().on_train_batch_end(batch, {"loss": logs["loss"]})
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})
+        with unheard(sys.stdout):
+            super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})

@@ -63,7 +63,7 @@ class Snapshots(keras.callbacks.Callback):
         self.keep(epoch + 1)
 
     def keep(self, epochs, hundredths=0):
-        # Asked for by this name, JAX' model is given the weights of the last step.
+        # Keras' JAX trainer writes its state back into the model when asked for it.
         model = self.model
         path = self.folder / f"{epochs:03}.{hundredths:02}.weights.h5"
         optimizer, model.optimizer = model.optimizer, None

@@ -16,6 +16,8 @@ import numpy as np
 from support import files
 
 SETTINGS, HISTORY = "settings", "history"
+ALWAYS = {"data": "mnist", "image_shape": [28, 28], "checksum": 0}
+LARGEST = 1_000_000  # number that any setting can be
 
 
 def size(model):
@@ -38,17 +40,45 @@ def save(model, path, settings, history=()):
             file[HISTORY].attrs["columns"] = list(history[0]) if history else []
 
 
+def fits(value, example):
+    """Whether a setting is of its example's kind. None stands for a count."""
+    example = 1 if example is None else example
+    if isinstance(example, list):
+        listed = isinstance(value, list) and len(value) > 0
+        return listed and all(fits(each, example[0]) for each in value)
+    if isinstance(example, float):
+        return type(value) in (int, float) and 0 <= value <= LARGEST
+    if type(example) is int:
+        return type(value) is int and min(1, example) <= value <= 2**32
+    return type(value) is type(example)
+
+
+def check(settings, examples):
+    """Raises ValueError where settings are not of their examples' kinds.
+
+    examples: a dict of the settings that there must be; of a tuple one must be chosen.
+    """
+    for name, example in (ALWAYS | examples).items():
+        value = settings.get(name)
+        chosen = isinstance(example, tuple) and value in example
+        if not (chosen or fits(value, example)):
+            raise ValueError(f"{name} can't be {value!r}")
+    if settings["image_shape"][2:] not in ([], [3]) or len(settings["image_shape"]) < 2:
+        raise ValueError(f"image_shape can't be {settings['image_shape']}")
+
+
 @contextlib.contextmanager
 def reading(path):
     """Turns what readers raise at a broken file `path` into one ValueError."""
-    try:
-        open(path, "rb").close()  # raises PermissionError and the like, by their names
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise FileNotFoundError(
             f"there are no weights in {path}: python vae_mnist.py trains and saves them"
-        ) from None
+        )
+    files.check_readable(path)
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:  # NumPy, h5py and Keras raise a dozen kinds of them.
         raise ValueError(
             f"{path} does not hold weights written by this vae_mnist.py, which can"
@@ -56,14 +86,21 @@ def reading(path):
         ) from error
 
 
-def read(path):
+def read(path, examples=None):
     """The settings and the history in a weights file, as save takes them.
 
+    examples: settings that there must be, and values of their kinds, for `check`.
     Raises FileNotFoundError where there is no file, ValueError where it is not one
     that save wrote.
     """
     with reading(path), h5py.File(path) as file:
         settings = dict(json.loads(file.attrs[SETTINGS]))
+        if examples is not None:
+            check(settings, examples)
+        sizes = []
+        file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+        if sum(sizes) > os.path.getsize(path):
+            raise ValueError("it promises more than it holds")
         columns = file[HISTORY].attrs["columns"].tolist()
         rows = file[HISTORY][()].tolist()
         history = [dict(zip(columns, row, strict=True)) for row in rows]

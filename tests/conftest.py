@@ -78,10 +78,12 @@ def weights(npz, tmp_path_factory):
 def save_untrained(vae, path, source, **settings):
     """Writes the weights file of a VAE that nothing has trained. Returns its path."""
     import vae_mnist
-    from support import weights
+    from support import data, weights
 
-    known = {"data": str(source), "image_shape": vae.image_shape, "checksum": 0}
-    known |= {name: value for name, (value, _) in vae_mnist.MODEL.items()}
+    there = os.path.exists(source)
+    checksum = data.load(str(source)).checksum() if there else 0
+    known = {"data": str(source), "image_shape": vae.image_shape, "checksum": checksum}
+    known |= {name: kind[0] for name, kind in vae_mnist.MODEL.items()}
     known |= {"activation": "tanh", "latent_dim": vae.latent_dim, "noise": vae.noise}
     weights.save(vae, path, known | {"binarize": vae.binarize} | settings)
     return path
@@ -113,7 +115,8 @@ def call(name, *arguments):
 
     Returns its status: a number, or the message that Python would print for status 1.
     """
-    before = sys.argv, sys.excepthook, signal.getsignal(signal.SIGINT)
+    before = sys.argv, sys.excepthook, sys.unraisablehook
+    ctrl_c = signal.getsignal(signal.SIGINT)
     sys.argv = [name, *map(str, arguments)]
     try:
         try:
@@ -126,8 +129,8 @@ def call(name, *arguments):
     except SystemExit as stop:
         return stop.code or 0
     finally:
-        sys.argv, sys.excepthook = before[:2]
-        signal.signal(signal.SIGINT, before[2])
+        sys.argv, sys.excepthook, sys.unraisablehook = before
+        signal.signal(signal.SIGINT, ctrl_c)
     return 0
 
 

@@ -99,3 +99,17 @@ def test_steps_in_one_call(weights, steps, fine, expected):
         expected = 1
     options = backend.speed(model, 100, steps, fine=fine)
     assert options["steps_per_execution"] == expected
+
+
+def test_a_backend_that_can_not_train_gives_one_line(tmp_path):
+    result = run_script("generate_grid.py", cwd=tmp_path, env=on("numpy"))
+    assert result.status == 1
+    assert result.stderr.startswith("error: numpy can't train: KERAS_BACKEND can be ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_networks_larger_than_memory_are_found_at_once():
+    backend.check_room(784, 256, 2)
+    for widths in (784, 10**6, 10**6, 2), (784, 256, 10**10), (10**12, 256, 2):
+        with pytest.raises(MemoryError):
+            backend.check_room(*widths)

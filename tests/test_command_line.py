@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import re
 import signal
 import subprocess
@@ -102,7 +103,12 @@ def test_help_shows_the_docstring_and_every_default(run_here, script):
         "vae_mnist.py --activation step",
         "vae_mnist.py --weights a.txt",
         "vae_mnist.py --log a.txt",
+        "vae_mnist.py --seed -1",
         "vae_mnist.py more",
+        "reconstruct.py --seed -1",
+        "evaluate.py --seed -1",
+        "evaluate.py --json r.txt",
+        "evaluate.py --json /dev/null",
         "evaluate.py --samples 0",
         "evaluate.py --samples -1",
         "evaluate.py --samples many",
@@ -132,6 +138,11 @@ def test_bad_options_end_in_a_usage_error(run_here, command):
             command_line.count,
             {"1": 1, "20": 20, "1000000": 1_000_000},
             ["0", "-1", "1.5", "1000001", "ten", "", "²", "1e3"],
+        ),
+        (
+            command_line.whole,
+            {"0": 0, "20": 20, "1000000": 1_000_000},
+            ["-1", "1.5", "1000001", "ten", ""],
         ),
         (
             command_line.amount,
@@ -171,7 +182,8 @@ def read(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
 
     def read(*arguments, tables=(OPTIONS,)):
-        monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+        for hook in ("excepthook", "unraisablehook"):
+            monkeypatch.setattr(sys, hook, getattr(sys, f"__{hook}__"))
         monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
         return command_line.read("Does it.", *tables)
 
@@ -223,6 +235,8 @@ def test_what_the_scripts_share_means_the_same(read):
 
 # How a script ends
 
+NO_MEMORY = "error: there is not enough memory for this"
+
 
 @pytest.mark.parametrize(
     ("error", "status", "line"),
@@ -230,7 +244,13 @@ def test_what_the_scripts_share_means_the_same(read):
         (ValueError("of\n  two lines"), "error: of two lines", ""),
         (OSError("no server"), "error: no server", ""),
         (FileNotFoundError(2, "No such file", "a"), "error: a: No such file", ""),
-        (MemoryError(), "error: there is not enough memory for this", ""),
+        (ImportError("no such\nwindows"), "error: no such windows", ""),
+        (MemoryError(), NO_MEMORY, ""),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), NO_MEMORY, ""),
+        (RuntimeError("OOM when allocating tensor"), NO_MEMORY, ""),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), NO_MEMORY, ""),
+        (OSError(12, "Cannot allocate memory"), NO_MEMORY, ""),
+        (BrokenPipeError(), 0, ""),
         (KeyboardInterrupt(), 130, "stopped\n"),
     ],
 )
@@ -274,14 +294,104 @@ def test_ctrl_c_amid_the_imports_is_silent_and_later_told():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_ctrl_c_is_silent_from_the_first_import_on():
+    script = "import sys; sys.argv[0] = __file__ = sys.argv.pop(1)\n"
+    script += "from support import on_ctrl_c\n"
+    script += "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    for place, status in (ROOT, 130), (ROOT / "tests", -signal.SIGINT):
+        done = python(script, str(place / "vae_mnist.py"), cwd=ROOT)
+        assert done.returncode == status
+        assert bool(done.stderr) == (status != 130)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_an_ignored_ctrl_c_stays_ignored():
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    main = "lambda args: (os.kill(os.getpid(), signal.SIGINT), print('goes on'))"
+    code = ignored + BEGINNING + f"command_line.run({main}, args)"
+    done = python(code, str(ROOT))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
+
+
+SWALLOWED = """
+import gc
+def main(args):
+    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    gc.collect()
+    gc.callbacks.clear()
+    time.sleep(60)
+command_line.run(main, args)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_ctrl_c_where_python_can_raise_nothing_is_heeded():
+    done = python(BEGINNING + SWALLOWED, str(ROOT))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+
+
+TELLS = """
+def main(args):
+    command_line.say("one")
+    command_line.say("note", sys.stderr)
+    open("done", "w").close()
+    print("two")
+command_line.run(main, args)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX shells")
+@pytest.mark.parametrize(
+    ("listens", "status", "stderr"),
+    [
+        (">&-", 0, "note\n"),
+        ("| true", 0, "note\n"),
+        ("2>&1 | true", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 0, "note\n"),
+        ("2>/dev/full", 0, ""),
+    ],
+)
+def test_nobody_has_to_listen(tmp_path, listens, status, stderr):
+    if "full" in listens and not os.path.exists("/dev/full"):
+        pytest.skip("there is no disk that is always full")
+    (tmp_path / "script.py").write_text(BEGINNING + "time.sleep(0.2)" + TELLS)
+    command = f"{sys.executable} script.py {ROOT} {listens}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (status, stderr)
+    assert (tmp_path / "done").exists()
+    # No file got the number of a stream.
+    assert (tmp_path / "done").read_bytes() == b""
+
+
+def test_an_unheard_result_is_told_in_one_line():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no disk that is always full")
+    code = BEGINNING + "command_line.run(lambda args: print('result'), args)"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, ROOT], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"error: [Errno 28] No space left on device\n"
+
+
+def test_more_memory_than_the_machine_has():
+    command_line.check_memory(10**6)
+    with pytest.raises(MemoryError):
+        command_line.check_memory(10**17)
+
+
 def test_terminals_without_greek_letters(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     command_line.run(print, "1σ")
     terminal.flush()
     assert terminal.buffer.getvalue() == b"1?\n"
-    monkeypatch.setattr(sys, "stdout", None)  # as pythonw has it
-    command_line.run(print, "1σ")
 
 
 # Progress

@@ -6,7 +6,6 @@ import sys
 import threading
 import types
 import urllib.request
-import zlib
 
 import numpy as np
 import PIL.Image
@@ -58,7 +57,7 @@ def test_a_folder_of_images(tmp_path):
     assert data.load(str(tmp_path), 8, color=True).x_test.shape == (4, 8, 8, 3)
     # The model's shape is what its images get again.
     for shape in ((9, 9), (7, 7, 3)):
-        settings = {"data": str(tmp_path), "image_shape": shape}
+        settings = {"data": str(tmp_path), "image_shape": shape, "checksum": 0}
         assert data.load_again(settings, "a").x_test.shape == (4, *shape)
 
 
@@ -198,6 +197,8 @@ def test_labels_may_be_any_integers_or_text():
     assert dataset.class_names == ["cat", "dog", "owl"]
     assert dataset.y_train.tolist() == [1, 0] * 10
     assert dataset.y_test.tolist() == [2] * 5
+    dataset = assembled(np.arange(20), np.full(5, 2**64 - 1, dtype="uint64"))
+    assert dataset.class_names[-1] == "18446744073709551615"
     # One part alone may have labels.
     dataset = data.assemble(NEITHER | {"y_test": LABELS[:5]}, "here")
     assert dataset.y_train is None
@@ -206,7 +207,7 @@ def test_labels_may_be_any_integers_or_text():
 
 
 def test_the_checksum_is_that_of_the_images_however_they_lie():
-    expected = zlib.crc32(IMAGES.tobytes() + IMAGES[:5].tobytes())
+    expected = data.assemble(dict(BOTH), "here").checksum()
     turned = {n: a.swapaxes(1, 2).copy().swapaxes(1, 2) for n, a in NEITHER.items()}
     for arrays in (BOTH, NEITHER, turned):  # turned as EMNIST's are
         assert data.assemble(dict(arrays), "here").checksum() == expected
@@ -214,13 +215,19 @@ def test_the_checksum_is_that_of_the_images_however_they_lie():
         other = NEITHER | {name: NEITHER[name].copy()}
         other[name][-1, -1, -1] += 1
         assert data.assemble(other, "here").checksum() != expected
+    moved = {
+        "x_train": IMAGES[:-1],
+        "x_test": np.concatenate([IMAGES[-1:], IMAGES[:5]]),
+    }
+    assert data.assemble(moved, "here").checksum() != expected
 
 
 # The images of a model
 
 
 def test_a_models_images_are_found_again(npz, tmp_path):
-    settings = {"data": str(npz), "image_shape": [12, 12]}
+    checksum = data.load(str(npz)).checksum()
+    settings = {"data": str(npz), "image_shape": [12, 12], "checksum": checksum}
     assert data.load_again(settings, "a.h5").source == str(npz)
     small, other = tmp_path / "small.npz", tmp_path / "other.npz"
     np.savez(small, x_train=IMAGES[:, 2:])

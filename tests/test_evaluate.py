@@ -1,5 +1,6 @@
 """evaluate.py: bounds and likelihoods against cases where log p(x) is known."""
 
+import argparse
 import json
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_quadrature_equals_brute_force_over_the_prior():
     assert (np.abs(exact - expected) < 5 * errors + 1e-3).all()
 
 
+@pytest.mark.parametrize(
+    ("z_mean", "asked"),
+    [(np.full((4, 2), 1e9), 0), (np.full((4, 2), np.inf), 0), (np.zeros((4, 2)), 4)],
+)
+def test_the_quadrature_has_an_end(monkeypatch, z_mean, asked):
+    steps = []
+
+    def never_the_same(vae, pixels, reach, step):
+        steps.append(step)
+        return np.full(len(pixels), step)
+
+    monkeypatch.setattr(evaluate, "TOLERANCE", 0)
+    monkeypatch.setattr(evaluate, "quadrature", never_the_same)
+    assert evaluate.exact_losses(None, PIXELS[:4], z_mean) is None
+    assert len(steps) == asked
+
+
 def test_bound_above_estimate_above_likelihood_on_a_trained_vae(weights, npz):
     vae, settings = vae_mnist.load_vae(weights)
     dataset = data.load_again(settings, weights)
@@ -162,6 +180,37 @@ def test_prints_what_it_writes(weights, run_here, tmp_path, monkeypatch):
         assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in result.stdout
     assert f"{report['neighbours_vote']:.1%}" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_other_images_are_not_called_held_out(weights, run_here, npz, tmp_path):
+    with np.load(npz) as arrays:
+        np.savez(tmp_path / "b.npz", **{**arrays, "x_train": arrays["x_train"][::-1]})
+    options = ["--weights", weights, "--samples", 1, "--json", tmp_path / "r.json"]
+    for source, held_out in (npz, True), (tmp_path / "b.npz", False):
+        result = run_here("evaluate.py", *options, "--data", source)
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["held_out"] == held_out == ("held-out" in result.stdout)
+        assert ("note: these are other images" in result.stderr) == (not held_out)
+
+
+def test_the_report_is_written_before_anything_is_said(
+    weights, run_here, tmp_path, monkeypatch
+):
+    def closed(text):
+        raise BrokenPipeError
+
+    result = {"held_out": True, "images": 3}
+    monkeypatch.setattr(vae_mnist, "load_vae", lambda path: (None, None))
+    monkeypatch.setattr(data, "load_again", lambda *_: None)
+    monkeypatch.setattr(evaluate, "load_vae", vae_mnist.load_vae)
+    monkeypatch.setattr(evaluate, "report", lambda *_: result)
+    monkeypatch.setattr("builtins.print", closed)
+    args = argparse.Namespace(
+        json=tmp_path / "r.json", weights="", data="", samples=1, seed=0
+    )
+    with pytest.raises(BrokenPipeError):
+        evaluate.main(args)
+    assert json.loads((tmp_path / "r.json").read_text()) == result
 
 
 def test_no_folder_for_the_report_is_found_before_the_work(fails, run_here, weights):

@@ -948,3 +948,8 @@ def test_files_have_the_right_ending(run_here, options):
     result = run_here("explore.py", *options)
     assert result.status != 0
     assert "must end in" in result.stderr
+
+
+def test_the_page_or_the_animation_but_not_both(fails, weights):
+    options = ("--gif", "a.gif", "--output", "b.html")
+    fails("explore.py", "--weights", weights, *options, says="give one")

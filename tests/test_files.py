@@ -1,5 +1,8 @@
 """support/files.py: what is at a name is the old file or the new one, whole."""
 
+import concurrent.futures
+import os
+
 import pytest
 
 from support import files
@@ -26,7 +29,7 @@ def test_a_file_is_replaced_at_the_end_only(old):
     with files.replacing(old) as part:
         part.write_text("new")
         assert old.read_text() == "old"
-        assert part.parent == old.parent  # os.replace stays within a file system
+        assert part.parent.parent == old.parent  # os.replace stays within a file system
         assert part.name.endswith(".weights.h5")  # which Keras demands
     assert old.read_text() == "new"
     assert list(old.parent.iterdir()) == [old]
@@ -87,3 +90,73 @@ def test_room_is_made_sure_of_beforehand(little_room, old, check):
     assert failure.value.filename == str(old)
     assert old.read_text() == "old"
     assert list(old.parent.iterdir()) == [old]
+
+
+# Others who write, were killed, or lie in wait
+
+
+def test_many_at_once_write_one_file_or_the_other(old):
+    def write(value):
+        for _ in range(50):
+            with files.replacing(old) as part:
+                part.write_text(value * 1000)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, value) for value in "abcd"]
+        while not all(writer.done() for writer in writers):
+            content = old.read_text()
+            assert content == "old" or content == content[0] * 1000
+    for writer in writers:
+        writer.result()
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_what_killed_runs_left_is_removed_but_not_what_is_being_written(old):
+    pytest.importorskip("fcntl")
+    left = old.parent / f".{old.name}.part-killed"
+    other = old.parent / ".other.weights.h5.part-killed"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / old.name).write_text("half")
+    with files.replacing(old) as first:
+        assert not left.exists()
+        first.write_text("first")
+        with files.replacing(old) as second:
+            assert first.read_text() == "first"
+            second.write_text("second")
+    assert old.read_text() == "first"
+    assert set(old.parent.iterdir()) == {old, other}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o644])
+def test_a_replaced_file_keeps_its_mode(old, mode):
+    old.chmod(mode)
+    with files.replacing(old) as part:
+        part.write_text("new")
+    assert old.stat().st_mode & 0o777 == mode
+    new = old.with_name("moved")
+    new.write_text("moved")
+    files.move(new, old)
+    assert old.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_nothing_but_a_regular_file_is_replaced_or_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for use in (files.check_place, replace, files.check_readable):
+        with pytest.raises(OSError, match="pipe is no"):
+            use(tmp_path / "pipe")
+        with pytest.raises(OSError, match="/dev/null is no"):
+            use("/dev/null")
+
+
+def test_links_are_followed_beforehand(tmp_path):
+    loop, lost = tmp_path / "loop", tmp_path / "lost"
+    loop.symlink_to(loop)
+    lost.symlink_to(tmp_path / "no" / "file")
+    for check in (files.check_place, replace):
+        with pytest.raises(OSError, match="symbolic links") as failure:
+            check(loop)
+        assert failure.value.filename == str(loop)
+        with pytest.raises(FileNotFoundError, match="there is no folder .*/no to"):
+            check(lost)

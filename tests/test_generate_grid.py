@@ -64,6 +64,14 @@ def test_a_place_in_the_grid_is_the_same_place_in_the_scatter():
             assert (rows.mean() < inside.shape[0] / 2) == (target[1] > 0)
 
 
+def test_images_that_are_not_square_are_not_stretched():
+    picture = tile(np.zeros((4, 30, 10)), 2)
+    figure = generate_grid.draw_manifold(picture, np.arange(2.0), ["x", "y"])
+    figure.canvas.draw()
+    width, height = figure.axes[0].get_window_extent().size
+    assert height / width == pytest.approx(3, rel=0.01)
+
+
 def test_axes_show_the_values():
     values = np.array([-1.0, 0.0, 1.0])
     axes = generate_grid.draw_manifold(np.zeros((9, 9)), values, ["x", "y"]).axes[0]

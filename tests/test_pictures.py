@@ -143,6 +143,15 @@ def test_a_picture_that_fails_leaves_the_old_one(figure, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_matplotlib_lacks_is_told_in_one_line(figure, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with plt.rc_context({"text.usetex": True}):
+        figure.suptitle("a title")
+        with pytest.raises(ValueError, match="matplotlib can't draw .*a.png: .*latex"):
+            pictures.save_picture(figure, tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_window_is_opened_on_request_only(figure, tmp_path, monkeypatch):
     path, shown = tmp_path / "a.png", []
     monkeypatch.setattr(plt, "show", lambda: shown.append(path.exists()))

@@ -196,19 +196,61 @@ def test_every_format(tmp_path, form, color):
     np.testing.assert_allclose(right, [0, 255, 0] if color else 150, atol=8)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1", "I;16", "I"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1", "I;16"])
 def test_every_mode(tmp_path, mode):
     grey = np.tile(np.repeat(np.uint8([0, 255]), 20), (40, 1))
     image = PIL.Image.fromarray(grey)
-    if mode.startswith("I"):
-        depth = "uint16" if mode == "I;16" else "int32"
-        image = PIL.Image.fromarray(grey.astype(depth) * 257 // 2)
+    if mode == "I;16":
+        image = PIL.Image.fromarray(grey.astype("uint16") * 257 // 2)
     else:
         image = image.convert("RGB").convert(mode)
     image.save(tmp_path / "a.tiff")
     pixels = readers.read_image(tmp_path / "a.tiff", 40, False)
     assert pixels[:, :18].max() <= 1
     np.testing.assert_allclose(pixels[:, 22:], 128 if mode[0] == "I" else 255, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("white", "kind"),
+    [(255, "i4"), (2**31 - 1, "i4"), (-1, "i4"), (255, "f4"), (np.nan, "f4")],
+)
+def test_32_bits_whose_white_nobody_knows_are_skipped(tmp_path, capsys, white, kind):
+    image_folder(tmp_path, ["a.png"])
+    pixels = np.array([[0, white]] * 2, kind)
+    PIL.Image.fromarray(pixels).save(tmp_path / "b.tif")
+    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
+    assert "skipped 1 of 2" in (told := capsys.readouterr().err)
+    assert "b.tif: of 32 bits" in told
+
+
+def test_32_bits_whose_white_is_known(tmp_path):
+    PIL.Image.fromarray(np.full((2, 2), 0.2, "f4")).save(tmp_path / "a.tif")
+    assert (readers.read_image(tmp_path / "a.tif", 2, False) == 51).all()
+    (tmp_path / "a.pgm").write_bytes(b"P2 1 1 65535 26214")
+    assert (readers.read_image(tmp_path / "a.pgm", 2, False) == 102).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes_are_not_waited_for(tmp_path, capsys):
+    for name in ("b.png", "train-images-idx3-ubyte", "c.npz"):
+        os.mkfifo(tmp_path / name)
+    image_folder(tmp_path, ["a.png"])
+    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
+    assert "skipped 3 of 4" in capsys.readouterr().err
+    for read, name in (readers.read_idx_folder, ""), (readers.read_npz, "c.npz"):
+        with pytest.raises(OSError, match="is no file to read"):
+            read(tmp_path / name)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path, capsys):
+    image_folder(tmp_path / "far", ["1.png", "2.png"])
+    image_folder(tmp_path / "near" / "cat", ["3.png"])
+    (tmp_path / "near" / "dog").symlink_to(tmp_path / "far")
+    (tmp_path / "near" / "cat" / "up").symlink_to(tmp_path / "near")
+    (tmp_path / "near" / "lost.png").symlink_to(tmp_path / "no")
+    arrays = readers.read_image_folder(tmp_path / "near", 8, False)
+    assert arrays["y_train"].tolist() == ["cat", "dog", "dog"]
+    assert "skipped 1 of 4" in capsys.readouterr().err
 
 
 def test_transparency_becomes_white(tmp_path):

@@ -30,16 +30,44 @@ def test_corruption_is_gaussian_and_clipped():
     ).any()
 
 
+def drawn(figure, labels):
+    """The one picture in a figure, whose lines must be called `labels`."""
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == labels
+    (image,) = axes.images
+    return image.get_array()
+
+
 def test_rows_show_what_they_say():
     rows = {
         "a": np.full((3, 4, 4), 0.25),
         "b": np.random.default_rng(0).random((3, 4, 4, 3)),
     }
-    axes = np.reshape(reconstruct.draw_rows(rows).axes, (2, 3))
-    assert [row[0].get_ylabel() for row in axes] == ["a", "b"]
-    for row, images in zip(axes, rows.values(), strict=True):
-        for cell, image in zip(row, images, strict=True):
-            np.testing.assert_array_equal(cell.images[0].get_array(), image)
+    picture = drawn(reconstruct.draw_rows({"a": rows["a"]}), ["a"])
+    np.testing.assert_array_equal(picture, np.full((4, 12), 0.25))
+    rows["a"] = rows["b"][::-1]
+    picture = drawn(reconstruct.draw_rows(rows), ["a", "b"])
+    assert picture.shape == (8, 12, 3)
+    for i, images in enumerate(rows.values()):
+        for j, image in enumerate(images):
+            cell = picture[4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
+            np.testing.assert_array_equal(cell, image)
+
+
+def test_many_images_are_broken_into_lines_of_one_picture():
+    images = np.random.default_rng(0).random((500, 6, 3))
+    names = ["a", "b"] * 25
+    figure = reconstruct.draw_rows({"a": images, "b": 1 - images})
+    picture = drawn(figure, names)
+    assert picture.shape == (50 * 6, 20 * 3)
+    for i in (0, 19, 20, 499):
+        top, left = 12 * (i // 20), 3 * (i % 20)
+        cell = picture[top : top + 12, left : left + 3]
+        np.testing.assert_array_equal(cell, [*images[i], *(1 - images[i])])
+    figure.canvas.draw()
+    width, height = figure.axes[0].get_window_extent().size
+    assert height / width == pytest.approx(300 / 60, rel=0.02)  # no image is stretched
+    assert height / figure.dpi < reconstruct.LARGEST + 1
 
 
 def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
@@ -74,3 +102,5 @@ def test_noise_is_remembered(run_here, npz, tmp_path, monkeypatch):
     save_untrained(vae, "vae_mnist.weights.h5", npz, hidden=[4])
     assert "noise 0.25" in run_here("reconstruct.py").stdout
     assert "noise" not in run_here("reconstruct.py", "--noise", 0).stdout
+    result = run_here("reconstruct.py", "--noise", 1e-6)
+    assert re.search(r"noise 1e-06 +mean squared error 0.0000  PSNR inf", result.stdout)

@@ -9,6 +9,8 @@ import os
 import pathlib
 import random
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,7 +208,7 @@ def test_a_finished_run_trains_on(uninterrupted, run_here, resumable):
 
 def test_history_and_log_hold_what_was_printed(run_here, npz, here):
     result = run_here("vae_mnist.py", *small(npz))
-    settings, history = weights.read("m.weights.h5")
+    settings, history = weights.read("m.weights.h5", {})
     assert len(history) == EPOCHS
     assert list(history[0]) == COLUMNS
     for number, row in enumerate(history, start=1):
@@ -302,6 +304,15 @@ def test_broken_files_are_not_resumed(run_here, here, name, content):
     assert result.stderr.count("\n") == 1
 
 
+def test_another_history_is_not_resumed(fails, npz, uninterrupted, tmp_path):
+    path = tmp_path / "m.weights.h5"
+    shutil.copy(uninterrupted / "m.weights.h5", path)
+    with h5py.File(path, "r+") as file:
+        file["history"].attrs["columns"] = ["other", *COLUMNS[1:]]
+    options = ("--resume", "--weights", path, "--epochs", EPOCHS + 1)
+    fails("vae_mnist.py", *options, says="another history")
+
+
 def test_a_folder_in_the_checkpoints_place_is_found_before_training(
     run_here, npz, here
 ):
@@ -349,7 +360,66 @@ def test_a_link_stays_one_and_its_checkpoint_lies_beside_the_file(run_here, npz,
     assert seen == {str(here / "elsewhere")}
     assert (here / "m.weights.h5").is_symlink()
     assert os.listdir("elsewhere") == ["real"]
-    assert len(weights.read("m.weights.h5")[1]) == 1
+    assert len(weights.read("m.weights.h5", {})[1]) == 1
+
+
+@pytest.mark.parametrize("target", ["no/real", "m.weights.h5", "."])
+def test_a_link_to_no_place_is_found_before_the_images_are_read(
+    fails, tmp_path, target
+):
+    link = tmp_path / "m.weights.h5"
+    link.symlink_to(target)
+    fails(
+        "vae_mnist.py",
+        "--data",
+        "no.npz",
+        "--weights",
+        link,
+        says="weights.h5" if target == "m.weights.h5" else "folder",
+    )
+
+
+# What must not be lost
+
+
+@pytest.mark.parametrize(
+    "content", [b"name,age\nada,36\n", b"\xff\0", b"epoch,loss\n1,2"]
+)
+def test_a_table_that_is_no_log_is_not_replaced(fails, npz, tmp_path, content):
+    table = tmp_path / "people.csv"
+    table.write_bytes(content)
+    fails("vae_mnist.py", "--data", npz, "--log", table, says="no log of a training")
+    assert table.read_bytes() == content
+
+
+def test_a_log_of_ours_is_replaced(run_here, npz, here):
+    for text in ("", ",".join(["epoch", *COLUMNS]) + "\r\n9,9\r\n"):
+        (here / "log.csv").write_text(text)
+        assert run_here("vae_mnist.py", *small(npz, epochs=1)).status == 0
+        assert [row["epoch"] for row in losses()] == ["1"]
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_training_goes_on_where_nobody_listens(here, npz, full):
+    if full and not os.path.exists("/dev/full"):
+        pytest.skip("there is no disk that is always full")
+    options = map(str, small(npz, epochs=2))
+    listens = ">/dev/full 2>&1" if full else "2>&1 | true; exit ${PIPESTATUS[0]}"
+    command = shlex.join([sys.executable, str(ROOT / "vae_mnist.py"), *options])
+    done = subprocess.run(["bash", "-c", f"{command} {listens}"], timeout=200)
+    assert done.returncode == 0
+    assert sorted(os.listdir()) == ["log.csv", "m.weights.h5"]
+    assert len(losses()) == 2
+
+
+def test_a_terminal_that_is_gone_ends_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", open("/dev/full", "w"))  # noqa: SIM115
+    bar = run.Bar(["loss"])
+    bar.set_params({"epochs": 1, "steps": 2, "verbose": 1})
+    bar.on_train_begin()
+    for batch in range(2):
+        bar.on_train_batch_end(batch, {"loss": 1.0})
+    bar.on_epoch_end(0, {"loss": 1.0})
 
 
 # Full disks

@@ -53,15 +53,16 @@ def test_round_trip_bit_for_bit_in_a_new_process(tmp_path):
 
 def test_settings_and_history_round_trip(tmp_path):
     vae = vae_mnist.VAE((4, 4), hidden=[4])
-    settings = {"a": [1, 2.5, "ü"], "b": None}
+    settings = {"a": [1, 2.5, "ü"], "b": 3, "c": None}
+    settings |= {"data": "mnist", "image_shape": [4, 4], "checksum": 5}
     # More than the 64 kB that an attribute of HDF5 can hold.
     numbers = np.random.default_rng(0).random((3000, 2))
     history = [{"loss": one, "kl": other} for one, other in numbers]
     path = tmp_path / "a.weights.h5"
     weights.save(vae, path, settings, history)
-    assert weights.read(path) == (settings, history)
+    assert weights.read(path, {"b": None}) == (settings, history)
     weights.save(vae, path, settings)
-    assert weights.read(path) == (settings, [])
+    assert weights.read(path, {}) == (settings, [])
     assert os.listdir(tmp_path) == ["a.weights.h5"]
 
 
@@ -121,6 +122,65 @@ def test_files_that_are_no_weights(fails, weights, tmp_path):
 def test_senseless_settings(fails, weights, tmp_path, settings):
     path = changed(weights, tmp_path, lambda f: f.attrs.update(settings=settings))
     fails("plot_latent.py", "--weights", path, says="does not hold weights")
+
+
+GOOD = {"data": "mnist", "image_shape": [28, 28], "checksum": 0, "hidden": [256]}
+GOOD |= {"latent_dim": 2, "activation": "tanh", "beta": 1.0, "noise": 0, "flag": True}
+EXAMPLES = {"hidden": [1], "latent_dim": 2, "activation": ("tanh", "relu")}
+EXAMPLES |= {"beta": 1.0, "noise": 0.0, "flag": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("data", [None, 3, ["mnist"], {}]),
+        (
+            "image_shape",
+            [[28], [28, 28, 1], [28, 28, 3, 3], 28, [0, 28], [28.0, 28], []],
+        ),
+        ("checksum", [None, -1, 1.5, "0", 2**33]),
+        ("hidden", [5, [], [0], [None], ["256"], [256.0], [True], [-1], None]),
+        ("latent_dim", [0, None, "2", [2], 2.0, True]),
+        ("activation", [None, "step", 3, ["tanh"], {}]),
+        ("beta", [None, "1", -1, float("nan"), float("inf"), [1], True]),
+        ("noise", [None, -0.5, 1e9]),
+        ("flag", [None, 0, 1, "no", []]),
+    ],
+)
+def test_every_setting_is_of_its_kind(name, values):
+    weights.check(GOOD, EXAMPLES)
+    weights.check(GOOD | {"image_shape": [9, 8, 3], "noise": 0.5}, EXAMPLES)
+    for value in values:
+        with pytest.raises(ValueError, match=f"{name} can't be "):
+            weights.check(GOOD | {name: value}, EXAMPLES)
+    with pytest.raises(ValueError, match=f"{name} can't be None"):
+        weights.check({n: v for n, v in GOOD.items() if n != name}, EXAMPLES)
+
+
+def test_settings_of_a_wrong_kind_end_in_one_line(fails, weights, tmp_path):
+    def change(file):
+        settings = json.loads(file.attrs["settings"])
+        file.attrs["settings"] = json.dumps(settings | {"hidden": 5})
+
+    path = changed(weights, tmp_path, change)
+    fails("plot_latent.py", "--weights", path, says="hidden can't be 5")
+
+
+def test_a_file_that_promises_more_than_it_holds(fails, weights, tmp_path):
+    def change(file):
+        file.create_dataset("bomb", (10**6, 10**6), "f4", chunks=(100, 100))
+
+    path = changed(weights, tmp_path, change)
+    fails("plot_latent.py", "--weights", path, says="promises more than it holds")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_and_a_link_to_itself_are_no_weights(fails, tmp_path):
+    pipe, loop = tmp_path / "pipe.weights.h5", tmp_path / "loop.weights.h5"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    fails("plot_latent.py", "--weights", pipe, says="is no file to read")
+    fails("plot_latent.py", "--weights", loop, says="symbolic links")
 
 
 def test_settings_that_do_not_fit_the_weights(fails, weights, tmp_path):
