@@ -4,7 +4,6 @@ A script reads its options before its slow imports: --help and a wrong option ar
 answered at once. Whatever ends it from then on is told in one line.
 """
 
-import _thread
 import argparse
 import contextlib
 import os
@@ -200,7 +199,8 @@ def end_in_one_line(kind, error, traceback):
 def interrupt_again(unraisable):
     """The sys.unraisablehook: a Ctrl-C that came where Python raises nothing."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.1, _thread.interrupt_main).start()  # Here it would be lost.
+        # Here it would be lost.
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(unraisable)
 
