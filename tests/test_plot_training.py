@@ -212,7 +212,8 @@ def test_a_frame_shows_the_snapshot(looks, trained):
 
 
 def test_axes_and_colours_stay(looks):
-    frames = looks[0]
+    last = looks[0][-1]  # and one whose points lie far out
+    frames = [*looks[0], last._replace(points=50 * last.points)]
     labels, names = np.arange(20) % 3, ["one", "two", "three"]
     seen = []
     drawing = plot_training.draw_frames(frames, labels, names, [3, 5])
@@ -234,7 +235,7 @@ def test_axes_and_colours_stay(looks):
     assert all(each == seen[0] for each in seen)
     (low, high), *_ = seen[0]
     inside = [(np.abs(frame.points) <= high).mean() for frame in frames]
-    assert low == -high and min(inside) > 0.99
+    assert low == -high and min(inside) > 0.95
 
 
 def test_one_palette_keeps_the_classes_colours(tmp_path):
