@@ -170,7 +170,7 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
     """All that the script prints, as a dict for JSON.
 
     Losses are pairs of mean and standard error over the held-out images, in nats.
-    Where there is nothing to compute (no labels, not two dimensions, a plane too wide
+    Where there is nothing to compute (few labels, not two dimensions, a plane too wide
     or too fine for a grid), None.
     """
     images = as_trained_on(vae, dataset.x_test, seed)
@@ -193,7 +193,8 @@ def report(vae, dataset, samples=SAMPLES, seed=0):
         exact = exact_losses(vae, pixels, z_mean)
         exact = None if exact is None else mean_and_error(exact)
     vote = None
-    if dataset.y_train is not None and dataset.y_test is not None:
+    labelled = dataset.y_train is not None and dataset.y_test is not None
+    if labelled and len(dataset.y_train) >= NEIGHBOURS:
         vote = neighbours_vote(vae, dataset, z_mean, seed)
     return {
         "images": len(images),

@@ -85,7 +85,7 @@ class Run(keras.callbacks.Callback):
         free = options.keys() - args.given - PLACES
         self.before, self.history = weights.read(path, {n: options[n] for n in free})
         options |= {name: v for name, v in self.before.items() if name in free}
-        given = sorted(args.given & self.before.keys() - CHANGEABLE)
+        given = sorted(args.given & self.before.keys() - CHANGEABLE - PLACES)
         if changed := [name for name in given if options[name] != self.before[name]]:
             names = ", ".join("--" + name.replace("_", "-") for name in changed)
             raise ValueError(f"{path} was trained with another {names}: leave it out")

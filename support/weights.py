@@ -102,7 +102,7 @@ def read(path, examples=None):
         if sum(sizes) > os.path.getsize(path):
             raise ValueError("it promises more than it holds")
         columns = file[HISTORY].attrs["columns"].tolist()
-        rows = file[HISTORY][()].tolist()
+        rows = file[HISTORY][()].astype(float).tolist()
         history = [dict(zip(columns, row, strict=True)) for row in rows]
     return settings, history
 

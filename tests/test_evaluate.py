@@ -168,6 +168,13 @@ def test_neighbours_vote():
     )
 
 
+def test_fewer_labels_than_neighbours_have_no_vote():
+    images, labels = bars(8, 0)
+    dataset = data.Dataset(images[:4], labels[:4], images[4:], labels[4:], [], "here")
+    vae = vae_mnist.VAE((12, 12), [4], latent_dim=3)
+    assert evaluate.report(vae, dataset, samples=1)["neighbours_vote"] is None
+
+
 def test_prints_what_it_writes(weights, run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--weights", weights, "--samples", 20, "--json", "report.json"]

@@ -166,6 +166,19 @@ def test_settings_of_a_wrong_kind_end_in_one_line(fails, weights, tmp_path):
     fails("plot_latent.py", "--weights", path, says="hidden can't be 5")
 
 
+def test_a_history_of_words(fails, weights, tmp_path):
+    def change(file):
+        columns = file["history"].attrs["columns"]
+        shape = file["history"].shape
+        del file["history"]
+        file["history"] = np.full(shape, b"word")
+        file["history"].attrs["columns"] = columns
+
+    path = changed(weights, tmp_path, change)
+    options = ("--resume", "--weights", path, "--epochs", 31)
+    fails("vae_mnist.py", *options, says="could not convert string to float")
+
+
 def test_a_file_that_promises_more_than_it_holds(fails, weights, tmp_path):
     def change(file):
         file.create_dataset("bomb", (10**6, 10**6), "f4", chunks=(100, 100))
