@@ -272,6 +272,8 @@ def main(args):
         if curve := sorted(args.given & {"weights", "output", "show"}):
             raise ValueError(f"--film draws no curve: leave out --{curve[0]}")
         film(args.snapshots, args.film, args.data)
+    elif args.data:
+        raise ValueError("--data is for the film: a curve needs no images")
     else:
         runs = [read_history(path) for path in args.weights]
         figure = draw_training(*runs[0]) if len(runs) == 1 else draw_comparison(runs)

@@ -13,6 +13,7 @@ The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.61
 """
 
 from support import command_line
+from support.command_line import FRACTION
 
 # Hyperparameters: what a run uses unless its options say otherwise.
 HIDDEN = [256]  # units of each hidden layer, in encoder order
@@ -29,11 +30,7 @@ MODEL = {  # options that make another model: name, default, meaning
     "latent_dim": (LATENT_DIM, "dimensions of the latent space"),
     "activation": (ACTIVATIONS, "of the hidden layers"),
     "beta": (BETA, "weight of the KL divergence in the loss"),
-    "noise": (
-        0.0,
-        "standard deviation of the noise added to what the encoder sees",
-        {"type": command_line.fraction},
-    ),
+    "noise": (0.0, "standard deviation, added to what the encoder sees", FRACTION),
     "binarize": (False, "draw pixels, 0 or 1, at every step"),
 }
 TRAINING = {

@@ -53,6 +53,9 @@ def fraction(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
 
 
+FRACTION = {"type": fraction}
+
+
 def file_ending_in(*endings):
     """How to read an option that names a file: its ending says the format."""
 

@@ -61,9 +61,10 @@ class Run(keras.callbacks.Callback):
                 " on with; this run replaces it",
                 sys.stderr,
             )
-        files.check_place(self.path)
-        files.check_place(self.checkpoint)
-        if self.log:
+        if self.writes:
+            files.check_place(self.path)
+            files.check_place(self.checkpoint)
+        if self.writes and self.log:
             files.check_place(self.log)
             check_log(self.log, ["epoch", *self.columns])
         self.seed = args.seed
@@ -159,7 +160,8 @@ class Run(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         # Room for the last epoch's file and this one's.
-        files.check_place(self.checkpoint, 2 * weights.size(self.model))
+        if self.writes:
+            files.check_place(self.checkpoint, 2 * weights.size(self.model))
         if self.start:
             self.model.optimizer.build(self.model.trainable_variables)
             weights.load(self.model, self.start)
