@@ -76,7 +76,7 @@ class Run(keras.callbacks.Callback):
         self.fit_options = {
             "callbacks": callbacks,
             "initial_epoch": self.first,
-            "verbose": 0,
+            "verbose": int(self.terminal),  # whether Keras' bar shows anything
         }
 
     def resume(self, args, path):

@@ -229,6 +229,16 @@ def test_history_and_log_hold_what_was_printed(run_here, npz, here):
     assert settings["data"] == str(npz)
 
 
+def test_a_terminal_shows_the_bar_and_no_lines(run_here, npz, here, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    result = run_here("vae_mnist.py", *small(npz, epochs=2))
+    assert (result.status, result.stderr) == (0, "")
+    last = result.stdout.split("Epoch 2/2")[1]
+    assert "val_loss: " in last and "kl: " in last
+    assert result.stdout.count("Epoch ") == 2
+    assert "epoch 1/2" not in result.stdout
+
+
 def test_the_same_seed_gives_the_same_losses_digit_for_digit(
     run_here, uninterrupted, npz, here
 ):
