@@ -317,7 +317,9 @@ def test_an_ignored_ctrl_c_stays_ignored():
 SWALLOWED = """
 import gc
 def main(args):
-    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    gc.callbacks.append(
+        lambda phase, _: phase == "start" and os.kill(os.getpid(), signal.SIGINT)
+    )
     gc.collect()
     gc.callbacks.clear()
     time.sleep(60)
