@@ -184,7 +184,6 @@ def end_in_one_line(kind, error, traceback):
     with unheard(sys.stdout):
         sys.stdout.flush()
     if isinstance(error, KeyboardInterrupt):
-        on_ctrl_c(signal.SIG_IGN)  # It is on its way out.
         say("stopped", sys.stderr)
         sys.exit(130)  # as shells report Ctrl-C
     if isinstance(error, BrokenPipeError):  # Whoever read it has had enough.
