@@ -33,8 +33,7 @@ from PIL import Image
 from sklearn.cluster import KMeans
 
 from support import data, files
-from support.backend import layers
-from support.pictures import LEGEND, class_colours, tile
+from support.pictures import LEGEND, check_plane, class_colours, tile
 from vae_mnist import load_vae
 
 SUPPORT = pathlib.Path(__file__).parent / "support"
@@ -96,23 +95,18 @@ def floats(array, bits=32):
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
 
-def dense_layers(model, bits, scale=1.0):
-    """The dense layers of a model for JSON, by name, as floats of so many bits.
-
-    What rescales their inputs, and scale those of the first, goes into the kernels.
-    """
+def dense_layers(model, bits):
+    """The dense layers of a model for JSON, by name, as floats of so many bits."""
     found = {}
     for layer in model.layers:
-        if isinstance(layer, layers.Rescaling):
-            scale *= layer.scale
-        elif layer.weights:
-            kernel, bias = layer.get_weights()
+        if layer.weights:
+            kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
+            activation = layer.activation.__name__
             found[layer.name] = {
-                "kernel": floats(scale * kernel, bits),
-                "bias": floats(bias, bits),
-                "activation": layer.activation.__name__,
+                "kernel": kernel,
+                "bias": bias,
+                "activation": activation,
             }
-            scale = 1.0
     return found
 
 
@@ -179,7 +173,7 @@ def make_page(vae, images, z_mean, labels, class_names):
         class_names = []
     colours = class_colours(len(class_names))
     bits = bits_needed(vae, z_mean[chosen])
-    encoder = dense_layers(vae.encoder, bits, scale=255)  # The page's x is in [0, 1].
+    encoder = dense_layers(vae.encoder, bits)
     decoder = dense_layers(vae.decoder, bits)
     known = {
         "shape": vae.image_shape,
@@ -215,8 +209,7 @@ def main(args):
     files.check_place(output)
     vae, settings = load_vae(args.weights)
     dataset = data.load_again(settings, args.weights, args.data)
-    if vae.latent_dim == 1:
-        raise ValueError("one latent dimension makes no plane: train with two or more")
+    check_plane(vae.latent_dim)
     z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
     if args.gif:
         write_gif(vae, tour(z_mean, dataset.y_test), args.gif)

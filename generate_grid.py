@@ -69,14 +69,6 @@ def draw_manifold(picture, values, axis_names, title=None):
     return figure
 
 
-def draw_samples(picture, title):
-    """The tiled picture, in [0, 1], without axes. Returns the matplotlib Figure."""
-    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    axes.set(title=title, xticks=[], yticks=[])
-    return figure
-
-
 def scan(vae, size, reach=None, dims=None):
     """The Figure of a size×size grid in the plane of two latent dimensions.
 
@@ -102,7 +94,10 @@ def sample(vae, size, seed):
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((size**2, vae.latent_dim), "float32")
     title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"
-    return draw_samples(tile(vae.decode(z), size), title)
+    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
+    axes.imshow(tile(vae.decode(z), size), cmap="gray", vmin=0, vmax=1)
+    axes.set(title=title, xticks=[], yticks=[])
+    return figure
 
 
 def main(args):

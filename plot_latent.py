@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from support import data
-from support.pictures import draw_clusters, save_picture
+from support.pictures import check_plane, draw_clusters, save_picture
 from vae_mnist import load_vae
 
 
@@ -30,8 +30,7 @@ def project(z_mean):
     z_mean: shape (n, latent_dim). Returns points of shape (n, 2) and what to call the
     two axes. Raises ValueError where the points lie in no plane.
     """
-    if z_mean.shape[1] == 1:
-        raise ValueError("one latent dimension makes no plane: train with two or more")
+    check_plane(z_mean.shape[1])
     if z_mean.shape[1] == 2:
         return z_mean, ["z[0]", "z[1]"]
     if len(z_mean) < 2 or not z_mean.var() > 0:

@@ -13,14 +13,14 @@ from support import command_line
 if __name__ == "__main__":  # before the imports, which take seconds
     options = command_line.drawing("training.png") | {
         "weights": (
-            ["vae_mnist.weights.h5"],
+            [command_line.WEIGHTS],
             "the weights file, or several, whose held-out losses are compared",
             command_line.file_ending_in(".weights.h5"),
         ),
         "snapshots": (
             None,
             "what vae_mnist.py --snapshots has filled (default: none)",
-            {"type": str, "metavar": "FOLDER"},
+            command_line.FOLDER,
         ),
         "film": (
             None,

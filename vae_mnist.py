@@ -19,8 +19,8 @@ from support.command_line import FRACTION
 HIDDEN = [256]  # units of each hidden layer, in encoder order
 LATENT_DIM = 2  # a plane can be drawn
 ACTIVATIONS = ("tanh", "relu", "elu", "silu")  # tanh as in the paper, appendix C.1
-BETA = 1.0  # weight of the KL divergence; 1 makes the loss the negative ELBO
-EPOCHS = 20  # passes over the training images
+BETA = 1.0  # makes the loss the negative ELBO
+EPOCHS = 20
 BATCH_SIZE = 100  # images per step, or 1 % of all images if that is fewer
 LEARNING_RATE = 1e-3  # of the first step; a cosine takes it to 0 at the last
 MOMENTUM = 0.9  # of RMSprop: 146 nats after 5 epochs, 150 without (a fold of MNIST)
@@ -51,8 +51,7 @@ from support import data, distribution, weights
 from support.backend import check_room, keras, layers, ops, set_seed, speed
 from support.run import Run
 
-METRICS = ["loss", "reconstruction", "kl"]
-METRICS += [f"val_{name}" for name in METRICS]  # on held-out images
+METRICS = ["loss", "reconstruction", "kl"]  # what a run tells of every epoch
 
 
 # Pixels: uint8 images → x in [0, 1]

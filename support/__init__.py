@@ -1,4 +1,4 @@
-"""What the scripts need besides the lesson. Nothing here knows what a VAE is."""
+"""What the scripts need besides the lesson. No module here knows what a VAE is."""
 
 import os
 import signal

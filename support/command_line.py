@@ -23,37 +23,36 @@ LARGEST = 1_000_000  # number that any option takes
 NO_MEMORY = ("resource_exhausted", "out of memory", "oom when", "allocate memory")
 
 
-def count(text: str) -> int:
-    """The type of options that count something."""
-    if text.isdecimal() and 1 <= int(text) <= LARGEST:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {LARGEST}")
+def whole_number_from(least):
+    """The type of options that are whole numbers, from `least` on."""
+
+    def read_number(text: str) -> int:
+        if text.isdecimal() and least <= int(text) <= LARGEST:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number from {least} to {LARGEST}"
+        )
+
+    return read_number
 
 
-def whole(text: str) -> int:
-    """The type of options that number something, from 0."""
-    if text.isdecimal() and int(text) <= LARGEST:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {LARGEST}")
+def number_up_to(largest):
+    """The type of options that are numbers from 0 to `largest`."""
+
+    def read_number(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if 0 <= float(text) <= largest:
+                return float(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {largest}")
+
+    return read_number
 
 
-def amount(text: str) -> float:
-    """The type of options that measure something."""
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= LARGEST:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {LARGEST}")
-
-
-def fraction(text: str) -> float:
-    """The type of options that are a part of the scale on which pixels are."""
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-
-
-FRACTION = {"type": fraction}
+count, whole = whole_number_from(1), whole_number_from(0)  # things, and their numbers
+amount = number_up_to(LARGEST)
+FRACTION = {"type": number_up_to(1)}  # of the scale on which pixels are
+SOURCE = {"type": str, "metavar": "SOURCE"}
+FOLDER = {"type": str, "metavar": "FOLDER"}
 
 
 def file_ending_in(*endings):
@@ -69,23 +68,18 @@ def file_ending_in(*endings):
 
 # Tables of options: name, default, meaning. The default says what kind of value it is;
 # a tuple lists all choices, the default first. What else argparse must know can follow.
-ALL = {
-    "weights": (
-        "vae_mnist.weights.h5",
-        "the weights file",
-        file_ending_in(".weights.h5"),
-    )
-}
+WEIGHTS = "vae_mnist.weights.h5"
+ALL = {"weights": (WEIGHTS, "the weights file", file_ending_in(".weights.h5"))}
 SEED = {"seed": (0, "of all random numbers", {"type": whole})}
 TRAINED_ON = {  # for scripts that show images
     "data": (
         None,
         f"{SOURCES} (default: what the weights were trained on)",
-        {"type": str, "metavar": "SOURCE"},
+        SOURCE,
     )
 }
 RUN = {  # for the script that trains
-    "data": ("mnist", SOURCES, {"type": str, "metavar": "SOURCE"}),
+    "data": ("mnist", SOURCES, SOURCE),
     "image_size": (28, "height and width that a folder's images get"),
     "color": (False, "keep the colours of a folder's images"),
     "resume": (False, "go on with an interrupted run"),
@@ -93,7 +87,7 @@ RUN = {  # for the script that trains
     "snapshots": (
         None,
         "keep the weights as they change, for a film (default: none)",
-        {"type": str, "metavar": "FOLDER"},
+        FOLDER,
     ),
     "distributed": (False, "train on all devices or machines (KERAS_BACKEND=jax)"),
 }
@@ -119,8 +113,9 @@ def read(docstring, *tables):
     options = {name: how for table in (ALL, *tables) for name, how in table.items()}
     for name, (default, meaning, *how) in options.items():
         add_option(parser, name, default, meaning, *how)
-    absent = object()
     args = parser.parse_args()
+    # Again, onto marks: what still is a mark afterwards was not on the command line.
+    absent = object()
     given = parser.parse_args(
         namespace=argparse.Namespace(**dict.fromkeys(vars(args), absent))
     )

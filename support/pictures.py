@@ -20,6 +20,12 @@ LEGEND = 60  # classes; of more than that, a legend would be larger than the pla
 # The plane
 
 
+def check_plane(latent_dim):
+    """Raises ValueError where there is one latent dimension only."""
+    if latent_dim == 1:
+        raise ValueError("one latent dimension makes no plane: train with two or more")
+
+
 def quantiles(size):
     """`size` values that cut N(0, 1) into pieces of equal probability, ascending.
 
@@ -51,8 +57,7 @@ def leading_dims(decode, latent_dim):
     the difference between z = ±1 in one dimension and z = 0.
     Raises ValueError where there is one dimension only.
     """
-    if latent_dim == 1:
-        raise ValueError("one latent dimension makes no plane: train with two or more")
+    check_plane(latent_dim)
     steps = np.eye(latent_dim, dtype="float32")
     origin, *images = decode(np.concatenate([np.zeros_like(steps[:1]), steps, -steps]))
     changes = np.square(images - origin).reshape(2, latent_dim, -1).mean(axis=(0, 2))

@@ -36,7 +36,8 @@ class Run(keras.callbacks.Callback):
 
     args: the options. What is not on the command line is taken from the run that
     --resume goes on with.
-    metrics: the names of those of Keras' logs that are told and kept, in their order.
+    metrics: the names of those of Keras' logs that are told and kept, in their order;
+    the same on held-out images follow, whose names begin with val_.
     team: the distribution.Team of the processes that train. Of several the first one
     writes, and a signal ends each at once, since the others would wait for it.
 
@@ -49,7 +50,8 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log = args.weights, args.log
         self.checkpoint = weights.checkpoint_of(args.weights)
-        self.metrics, self.columns = metrics, [*metrics, "seconds", "learning_rate"]
+        self.metrics = metrics + [f"val_{name}" for name in metrics]
+        self.columns = [*self.metrics, "seconds", "learning_rate"]
         self.stoppable, self.writes = team.processes == 1, team.process == 0
         self.received, self.start, self.before, self.history = None, None, {}, []
         unfinished = os.path.exists(self.checkpoint)
@@ -70,7 +72,7 @@ class Run(keras.callbacks.Callback):
         self.seed = args.seed
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
-        callbacks = [self, Bar(metrics)] if self.terminal else [self]
+        callbacks = [self, Bar(self.metrics)] if self.terminal else [self]
         if args.snapshots and self.writes:
             callbacks.append(Snapshots(args.snapshots, self))
         self.fit_options = {

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 
 from support import files
+from support.command_line import LARGEST
 
 SETTINGS, HISTORY = "settings", "history"
 ALWAYS = {"data": "mnist", "image_shape": [28, 28], "checksum": 0}
-LARGEST = 1_000_000  # number that any setting can be
 
 
 def size(model):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 
+import h5py
 import numpy as np
 import pytest
 
@@ -87,6 +88,21 @@ def save_untrained(vae, path, source, **settings):
     known |= {"activation": "tanh", "latent_dim": vae.latent_dim, "noise": vae.noise}
     weights.save(vae, path, known | {"binarize": vae.binarize} | settings)
     return path
+
+
+def arrays(path):
+    """All numbers that a weights file holds, but the seconds, by their names."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if hasattr(item, "dtype") else None
+            )
+        )
+        columns = file["history"].attrs["columns"].tolist()
+    if columns:
+        found["history"] = np.delete(found["history"], columns.index("seconds"), axis=1)
+    return found
 
 
 def run_script(name, *arguments, cwd=None, env=None):

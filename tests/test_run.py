@@ -19,7 +19,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, call, no_xla, run_script
+from conftest import ROOT, arrays, call, no_xla, run_script
 
 from support import run, weights
 
@@ -42,19 +42,6 @@ def losses(path="log.csv"):
     for row in rows:
         del row["seconds"]
     return rows
-
-
-def arrays(path):
-    """All numbers that a weights file holds, but the seconds, by their names."""
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if hasattr(item, "dtype") else None
-            )
-        )
-    found["history"] = np.delete(found["history"], COLUMNS.index("seconds"), axis=1)
-    return found
 
 
 def assert_same_as(uninterrupted, folder):

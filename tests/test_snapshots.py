@@ -8,7 +8,7 @@ import types
 import h5py
 import numpy as np
 import pytest
-from conftest import BACKENDS, call, no_xla, on, run_script
+from conftest import BACKENDS, arrays, call, no_xla, on, run_script
 
 import vae_mnist
 from support import data, distribution, run, snapshots, weights
@@ -28,19 +28,6 @@ def options(npz, **more):
 
 def names(folder):
     return sorted(name.removesuffix(".weights.h5") for name in os.listdir(folder))
-
-
-def arrays(path):
-    """The numbers in a weights file, but the seconds, by their names."""
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if hasattr(item, "dtype") else None
-            )
-        )
-    history = found.pop("history")
-    return found | {"history": history[:, :-2] if history.ndim == 2 else history}
 
 
 def assert_same(one, other):
