@@ -108,9 +108,14 @@ def train_with_torch(dataset, epochs, seed):
         kl = 0.5 * (torch.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma).sum()
         return (reconstruction + kl) / len(x)
 
+    rate = vae_mnist.LEARNING_RATE
+    encoder = nn.ModuleList([encode, to_mean, to_log_sigma]).parameters()
     optimizer = torch.optim.RMSprop(
-        model.parameters(),
-        vae_mnist.LEARNING_RATE,
+        [
+            {"params": encoder, "lr": rate * vae_mnist.ENCODER_PACE},
+            {"params": decode.parameters()},
+        ],
+        rate,
         alpha=0.9,
         eps=1e-7,
         momentum=vae_mnist.MOMENTUM,
