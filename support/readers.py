@@ -17,7 +17,8 @@ import PIL.Image
 import PIL.ImageOps
 
 from support import files
-from support.command_line import check_memory, progress, say
+from support.command_line import check_memory, say
+from support.progress import track
 
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -153,7 +154,7 @@ def read_image_folder(folder, size, color) -> dict[str, np.ndarray]:
     check_memory(2 * len(names) * size**2 * (3 if color else 1))  # split: once more
     images = np.empty((len(names), size, size) + (3,) * color, "uint8")
     labels, reason = [], ""
-    for name in progress(in_classes or names, "reading"):
+    for name in track(in_classes or names, "reading"):
         try:
             images[len(labels)] = read_image(folder / name, size, color)
         except Exception as error:  # Pillow raises some twenty kinds on hostile files.

@@ -16,7 +16,8 @@ import numpy as np
 
 from support import distribution, files, weights
 from support.backend import keras, set_seed
-from support.command_line import say, unheard
+from support.command_line import say
+from support.progress import TrainingBar
 from support.snapshots import Snapshots
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that --resume can change
@@ -42,7 +43,8 @@ class Run(keras.callbacks.Callback):
     writes, and a signal ends each at once, since the others would wait for it.
 
     `history` has one dict per whole epoch: the metrics, its seconds, and the learning
-    rate of its first step. `fit_options` are for Keras' fit.
+    rate of its first step. `options` are for Keras' fit,
+    and `fine`: whether callbacks must hear of each hundredth of an epoch.
     Raises FileNotFoundError or ValueError where there is nothing to resume from.
     """
 
@@ -51,9 +53,11 @@ class Run(keras.callbacks.Callback):
         self.path, self.log = args.weights, args.log
         self.checkpoint = weights.checkpoint_of(args.weights)
         self.metrics = metrics + [f"val_{name}" for name in metrics]
+        self.told = self.metrics[: len(metrics) + 1]  # So much fits into a line.
         self.columns = [*self.metrics, "seconds", "learning_rate"]
         self.stoppable, self.writes = team.processes == 1, team.process == 0
         self.received, self.start, self.before, self.history = None, None, {}, []
+        self.bar = None
         unfinished = os.path.exists(self.checkpoint)
         if args.resume:
             self.resume(args, self.checkpoint if unfinished else self.path)
@@ -71,14 +75,14 @@ class Run(keras.callbacks.Callback):
             check_log(self.log, ["epoch", *self.columns])
         self.seed = args.seed
         self.first = self.whole = len(self.history)  # whole: epochs that are in a file
-        self.terminal = sys.stdout is not None and sys.stdout.isatty()
-        callbacks = [self, Bar(self.metrics)] if self.terminal else [self]
+        callbacks = [self]
         if args.snapshots and self.writes:
             callbacks.append(Snapshots(args.snapshots, self))
-        self.fit_options = {
+        self.options = {
+            "fine": bool(args.snapshots),
             "callbacks": callbacks,
             "initial_epoch": self.first,
-            "verbose": int(self.terminal),  # whether Keras' bar shows anything
+            "verbose": 0,  # Keras' own lines are twice as wide as a terminal.
         }
 
     def resume(self, args, path):
@@ -143,6 +147,8 @@ class Run(keras.callbacks.Callback):
     def __exit__(self, kind, error, traceback):
         for number in self.handlers:  # Nothing may come between file and name.
             signal.signal(number, signal.SIG_IGN)
+        if self.bar:
+            self.bar.stop()
         stopped = kind is not None and issubclass(kind, Stopped)
         if self.writes and (kind is None or (stopped and self.whole > self.first)):
             files.move(self.checkpoint, self.path)
@@ -167,6 +173,8 @@ class Run(keras.callbacks.Callback):
         if self.start:
             self.model.optimizer.build(self.model.trainable_variables)
             weights.load(self.model, self.start)
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        self.bar = TrainingBar(epochs, steps, self.first)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.heed()
@@ -176,6 +184,7 @@ class Run(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.heed()
+        self.bar.show(len(self.history), batch + 1, logs[self.metrics[0]])
 
     def on_test_batch_end(self, batch, logs=None):
         self.heed()
@@ -197,10 +206,11 @@ class Run(keras.callbacks.Callback):
             self.whole = epoch + 1
             if self.log:
                 write_log(self.log, self.history)
-        if not self.terminal:
-            losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.metrics)
-            count = f"{epoch + 1}/{self.params['epochs']}"
-            say(f"epoch {count}  {losses}  {row['seconds']:.1f} s")
+        losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.told)
+        say(
+            f"epoch {epoch + 1}/{self.params['epochs']}  {losses}"
+            f"  {row['seconds']:.1f} s"
+        )
 
 
 def seed_epoch(model, seed, epoch):
@@ -234,19 +244,3 @@ def write_log(path, history):
         table.writeheader()
         for number, row in enumerate(history, start=1):
             table.writerow({"epoch": number} | row)
-
-
-class Bar(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar, which is too long for a terminal until the epoch's end."""
-
-    def __init__(self, metrics):
-        super().__init__()
-        self.metrics = metrics
-
-    def on_train_batch_end(self, batch, logs=None):
-        with unheard(sys.stdout):
-            super().on_train_batch_end(batch, {"loss": logs["loss"]})
-
-    def on_epoch_end(self, epoch, logs=None):
-        with unheard(sys.stdout):
-            super().on_epoch_end(epoch, {name: logs[name] for name in self.metrics})

@@ -3,11 +3,14 @@
     python tests/benchmark.py                   MNIST, 3 runs of 5 epochs each
     python tests/benchmark.py --quick           one run of 2 epochs, for a look
     python tests/benchmark.py --data mnist.npz
+    python tests/benchmark.py --until 152       the time to that held-out loss
 
 Every contender trains in a process of its own, in turn, so that a drift of the
 machine's speed hits all alike. Seconds are those of training alone, the median over
 all epochs but each run's first, which compiles. The held-out loss is the mean over
-runs, which differ in their seed. Nothing is asserted: it prints a table.
+runs, which differ in their seed. With --until they are those from the start of the
+process to the end of the first epoch whose held-out loss is that low. Nothing is
+asserted: it prints a table.
 """
 
 import argparse
@@ -27,15 +30,23 @@ sys.path.insert(0, str(ROOT))
 
 CONTENDERS = {
     "default": "this project on TensorFlow",
+    "noise": "the same with `--noise 0.5`",
+    "binarize": "the same with `--binarize`",
     "plain": "Keras' plain fit of the same model (no XLA, one step per call)",
     "jax": "this project on JAX",
     "keras-torch": "this project on PyTorch",
     "torch": "PyTorch's eager loop, the same architecture and optimizer",
     "numpy": "the five matrix products alone (NumPy)",
 }
+RACERS = {  # for --until: what they are, and the epochs that they plan
+    "default": ("this project", 20),
+    "short": ("this project with `--epochs 2`", 2),
+    "keras": ("Keras' defaults: Glorot, relu, RMSprop, plain `fit`", 100),
+}
+OPTIONS = {"noise": {"noise": 0.5}, "binarize": {"binarize": True}}
 
 
-def train_with_keras(dataset, epochs, seed, plain):
+def train_with_keras(dataset, epochs, seed, name):
     """Seconds per epoch and the held-out loss of the script's own VAE."""
     import vae_mnist
     from support.backend import keras, set_seed
@@ -51,10 +62,10 @@ def train_with_keras(dataset, epochs, seed, plain):
 
     seconds = []
     set_seed(seed)
-    vae = vae_mnist.VAE(dataset.x_train.shape[1:])
+    vae = vae_mnist.VAE(dataset.x_train.shape[1:], **OPTIONS.get(name, {}))
     biases = vae_mnist.mean_log_odds(dataset.x_train)
     vae.decoder.get_layer("logits").bias.assign(biases)
-    if plain:
+    if name == "plain":
         compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
     history = vae_mnist.train(
@@ -176,15 +187,59 @@ def contend(name, source, epochs, seed):
         return train_with_torch(dataset, epochs, seed)
     if name == "numpy":
         return multiply_matrices(dataset, epochs)
-    return train_with_keras(dataset, epochs, seed, plain=name == "plain")
+    return train_with_keras(dataset, epochs, seed, name)
 
 
-def start(name, source, epochs, seed):
+def race(name, source, seed, until, begun):
+    """Trains until the held-out loss is at or under `until`.
+
+    begun: when the process was started, by time.time(). Returns the seconds since
+    then and the epochs, both infinite where it was never reached.
+    """
+    import vae_mnist
+    from support import data
+    from support.backend import keras, set_seed
+
+    class Finish(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if logs["val_loss"] <= until:
+                reached.append((time.time() - begun, epoch + 1))
+                self.model.stop_training = True
+
+    reached, epochs = [], RACERS[name][1]
+    options = {"callbacks": [Finish()], "verbose": 0}
+    dataset = data.load(source)
+    images, held_out = dataset.x_train, dataset.x_test
+    batch_size = vae_mnist.BATCH_SIZE
+    set_seed(seed)
+    if name == "keras":
+        vae = vae_mnist.VAE(images.shape[1:], activation="relu")
+        first = vae.decoder.layers[1]
+        first.kernel.assign(keras.initializers.GlorotUniform()(first.kernel.shape))
+        first.bias.assign(0 * first.bias)
+        vae.compile(keras.optimizers.RMSprop())
+        vae.fit(
+            images,
+            validation_data=(held_out,),
+            batch_size=batch_size,
+            epochs=epochs,
+            **options,
+        )
+    else:
+        vae = vae_mnist.VAE(images.shape[1:])
+        biases = vae_mnist.mean_log_odds(images)
+        vae.decoder.get_layer("logits").bias.assign(biases)
+        rate = vae_mnist.LEARNING_RATE
+        vae_mnist.train(vae, images, held_out, epochs, batch_size, rate, **options)
+    return reached[0] if reached else (float("inf"), float("inf"))
+
+
+def start(name, source, epochs, seed, *more):
     """The same in a process of its own, on the backend that the contender asks for."""
     backend = {"jax": "jax", "keras-torch": "torch"}.get(name, "tensorflow")
     done = subprocess.run(
         [sys.executable, __file__, "--data", source, "--epochs", str(epochs)]
-        + ["--contender", name, str(seed)],
+        + ["--contender", name, str(seed), *map(str, more)],
         env=os.environ | {"KERAS_BACKEND": backend},
         stdout=subprocess.PIPE,
         text=True,
@@ -201,15 +256,55 @@ def main():
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one run of 2 epochs")
-    parser.add_argument("--contender", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--until", type=float, metavar="LOSS")
+    parser.add_argument("--contender", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.contender:
-        name, seed = args.contender
-        print(json.dumps(contend(name, args.data, args.epochs, int(seed))))
+        name, seed, *begun = args.contender
+        if begun:
+            result = race(name, args.data, int(seed), args.until, float(begun[0]))
+        else:
+            result = contend(name, args.data, args.epochs, int(seed))
+        print(json.dumps(result))
         return
     if args.quick:
         args.runs, args.epochs = 1, 2
+    if args.until:
+        print_race(args)
+    else:
+        print_table(args)
+    packages = ["tensorflow", "keras", "jax", "torch", "numpy"]
+    versions = [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in packages
+        if importlib.util.find_spec(name)
+    ]
+    versions.insert(0, f"python {platform.python_version()}")
+    machine = f"{os.cpu_count()} cores, {processor()}"
+    print(f"\n{machine}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}")
 
+
+def print_race(args):
+    """Seconds to args.until, the median over runs, of all racers."""
+    results = {name: [] for name in RACERS}
+    for seed in range(args.runs):
+        for name in RACERS:
+            print(f"run {seed + 1}/{args.runs}: {RACERS[name][0]}", file=sys.stderr)
+            until = ["--until", args.until]
+            results[name].append(start(name, args.data, 0, seed, time.time(), *until))
+    print(f"| {args.runs} runs | seconds to {args.until:g} nats | epochs | ratio |")
+    print("|---|---|---|---|")
+    medians = {
+        name: [statistics.median(column) for column in zip(*rows, strict=True)]
+        for name, rows in results.items()
+    }
+    for name, (seconds, epochs) in medians.items():
+        ratio = seconds / medians["default"][0]
+        print(f"| {RACERS[name][0]} | {seconds:.1f} | {epochs:g} | {ratio:.1f} |")
+
+
+def print_table(args):
+    """Seconds per epoch and held-out loss of all contenders."""
     needs = {"jax": "jax", "torch": "torch", "keras-torch": "torch"}
     names = [n for n in CONTENDERS if importlib.util.find_spec(needs.get(n, "numpy"))]
     seconds, losses = {n: [] for n in names}, {n: [] for n in names}
@@ -231,15 +326,6 @@ def main():
         median = statistics.median(seconds[name])
         loss = "" if None in losses[name] else f"{statistics.mean(losses[name]):.1f}"
         print(f"| {what} | {median:.2f} | {median / default:.2f} | {loss} |")
-    packages = ["tensorflow", "keras", "jax", "torch", "numpy"]
-    versions = [
-        f"{name} {importlib.metadata.version(name)}"
-        for name in packages
-        if importlib.util.find_spec(name)
-    ]
-    versions.insert(0, f"python {platform.python_version()}")
-    machine = f"{os.cpu_count()} cores, {processor()}"
-    print(f"\n{machine}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}")
 
 
 def processor():

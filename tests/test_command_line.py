@@ -394,17 +394,3 @@ def test_terminals_without_greek_letters(monkeypatch):
     command_line.run(print, "1σ")
     terminal.flush()
     assert terminal.buffer.getvalue() == b"1?\n"
-
-
-# Progress
-
-
-def test_the_progress_bar_is_for_terminals(monkeypatch):
-    for terminal in (False, True):
-        stdout = io.StringIO()
-        stdout.isatty = lambda terminal=terminal: terminal
-        monkeypatch.setattr(sys, "stdout", stdout)
-        assert list(command_line.progress([3, 1, 2], "reading")) == [3, 1, 2]
-        assert bool(stdout.getvalue()) == terminal
-    monkeypatch.setattr(sys, "stdout", None)
-    assert list(command_line.progress([3], "reading")) == [3]

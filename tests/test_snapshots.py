@@ -233,6 +233,6 @@ def test_only_the_writing_process_keeps_them(here, process):
         weights="m.weights.h5", log=None, snapshots="moments", resume=False, seed=0
     )
     team = distribution.Team(process, 2, 2)
-    callbacks = run.Run(args, [], team).fit_options["callbacks"]
+    callbacks = run.Run(args, [], team).options["callbacks"]
     kinds = [type(callback) for callback in callbacks]
     assert (snapshots.Snapshots in kinds) == (process == 0)

@@ -1,0 +1,62 @@
+"""What a terminal shows of work that takes its time: how far it is, what is left.
+
+Width, colours and NO_COLOR are rich's affair.
+"""
+
+import sys
+
+from rich import progress
+
+from support.command_line import unheard
+
+
+def on_terminal():
+    """Whether somebody looks on."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def track(items, what):
+    """Yields `items`, a list, with a progress bar if this is a terminal."""
+    return progress.track(items, what, transient=True, disable=not on_terminal())
+
+
+class TrainingBar:
+    """The line of a training: its epoch, its steps, its loss, and the time left.
+
+    epochs: of the whole run; steps: in each; done: epochs that are over already.
+    On what is no terminal it shows nothing.
+    """
+
+    def __init__(self, epochs, steps, done):
+        self.epochs, self.steps = epochs, steps
+        self.bar = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            progress.BarColumn(None),
+            progress.TextColumn("step {task.completed}/{task.total}"),
+            progress.TextColumn("loss {task.fields[loss]:.2f}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+            auto_refresh=False,  # A thread would meet a closed terminal on its own.
+            transient=True,
+            expand=True,
+            disable=not on_terminal(),
+        )
+        self.task = self.bar.add_task(
+            "training", total=epochs * steps, completed=done * steps, visible=False
+        )
+
+    def show(self, epoch, step, loss):
+        """epoch and step: those that are over, the step's number within its epoch."""
+        with unheard(sys.stdout):
+            self.bar.start()
+            self.bar.console.show_cursor()  # which a kill -9 would leave hidden
+            fields = {"epoch": epoch + 1, "epochs": self.epochs, "loss": loss}
+            completed = epoch * self.steps + step
+            self.bar.update(
+                self.task, completed=completed, visible=True, refresh=True, **fields
+            )
+
+    def stop(self):
+        """Takes the line away."""
+        with unheard(sys.stdout):
+            self.bar.stop()

@@ -1,0 +1,64 @@
+"""support/progress.py: bars for terminals, and nothing for what is none."""
+
+import io
+import os
+import sys
+
+import pytest
+
+from support import progress
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal of 80 columns as stdout, whose text it is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    stdout = io.StringIO()
+    stdout.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", stdout)
+    return stdout
+
+
+def test_lists_have_a_bar_on_terminals(terminal):
+    assert list(progress.track([3, 1, 2], "reading")) == [3, 1, 2]
+    assert "reading" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("stdout", [io.StringIO(), None])
+def test_nothing_is_shown_elsewhere(monkeypatch, stdout):
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert list(progress.track([3, 1, 2], "reading")) == [3, 1, 2]
+    bar = progress.TrainingBar(2, 10, 0)
+    bar.show(0, 5, 150.0)
+    bar.stop()
+    assert not stdout or stdout.getvalue() == ""
+
+
+def test_the_bar_of_a_training_fits_into_80_columns(terminal, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    bar = progress.TrainingBar(epochs=20, steps=600, done=3)
+    bar.show(3, 100, 162.25)
+    bar.show(4, 300, 151.125)
+    line = terminal.getvalue().split("\r")[-1].rstrip()
+    assert line.startswith("epoch 5/20 ")
+    assert " step 2700/12000 " in line
+    assert " loss 151.12 " in line
+    assert line.endswith(" left")
+    assert len(line) <= 80
+    colours = [code for code in ("\x1b[3", "\x1b[9") if code in terminal.getvalue()]
+    assert not colours
+    bar.stop()
+    assert "left" not in terminal.getvalue().split("\x1b[2K")[-1]
+
+
+def test_a_terminal_that_is_gone_ends_no_training(monkeypatch):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no disk that is always full")
+    stdout = open("/dev/full", "w")  # noqa: SIM115
+    stdout.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", stdout)
+    bar = progress.TrainingBar(1, 2, 0)
+    for step in (1, 2):
+        bar.show(0, step, 1.0)
+    bar.stop()
