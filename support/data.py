@@ -126,8 +126,9 @@ def load_keras(name: str) -> Dataset:
         module = importlib.import_module(f"keras.datasets.{name}")
         (x_train, y_train), (x_test, y_test) = module.load_data()
     except Exception as error:  # Keras raises a bare Exception when offline.
-        # Keras: "URL fetch failure on …: … -- reason"
-        reason = " ".join(str(error).split()).rpartition(" -- ")[2]
+        # Keras' ends in " -- reason".
+        reason = str(getattr(error, "reason", error)).rpartition(" -- ")[2]
+        reason = " ".join(reason.split())
         if name == "fashion_mnist":
             raise ValueError(
                 f"Fashion-MNIST can't be downloaded ({reason}): get its four IDX files"

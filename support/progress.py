@@ -6,6 +6,7 @@ Width, colours and NO_COLOR are rich's affair.
 import sys
 
 from rich import progress
+from rich.console import Console
 
 from support.command_line import unheard
 
@@ -17,7 +18,8 @@ def on_terminal():
 
 def track(items, what):
     """Yields `items`, a list, with a progress bar if this is a terminal."""
-    return progress.track(items, what, transient=True, disable=not on_terminal())
+    options = {"transient": True, "disable": not on_terminal()}
+    return progress.track(items, what, console=Console(), **options)
 
 
 class TrainingBar:
@@ -36,27 +38,32 @@ class TrainingBar:
             progress.TextColumn("loss {task.fields[loss]:.2f}"),
             progress.TimeRemainingColumn(),
             progress.TextColumn("left"),
+            console=Console(),
             auto_refresh=False,  # A thread would meet a closed terminal on its own.
             transient=True,
             expand=True,
-            disable=not on_terminal(),
         )
-        self.task = self.bar.add_task(
-            "training", total=epochs * steps, completed=done * steps, visible=False
-        )
+        total, completed = epochs * steps, done * steps
+        self.task = self.bar.add_task("", total=total, completed=completed)
+        self.started, self.visible = False, on_terminal()
 
     def show(self, epoch, step, loss):
         """epoch and step: those that are over, the step's number within its epoch."""
+        if not self.visible:
+            return
+        fields = {"epoch": epoch + 1, "epochs": self.epochs, "loss": loss}
+        fields["completed"] = epoch * self.steps + step
+        self.bar.update(self.task, **fields)
+        self.visible = False  # from now on, if the terminal is gone
         with unheard(sys.stdout):
-            self.bar.start()
-            self.bar.console.show_cursor()  # which a kill -9 would leave hidden
-            fields = {"epoch": epoch + 1, "epochs": self.epochs, "loss": loss}
-            completed = epoch * self.steps + step
-            self.bar.update(
-                self.task, completed=completed, visible=True, refresh=True, **fields
-            )
+            if not self.started:
+                self.bar.start()
+                self.bar.console.show_cursor()  # which a kill -9 would leave hidden
+            self.bar.refresh()
+            self.started = self.visible = True
 
     def stop(self):
         """Takes the line away."""
-        with unheard(sys.stdout):
-            self.bar.stop()
+        if self.started and self.visible:
+            with unheard(sys.stdout):
+                self.bar.stop()

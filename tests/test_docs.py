@@ -36,8 +36,8 @@ def commands():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"^```sh$(.*?)^```$", text, re.M | re.S):
-            yield from re.findall(r"python (\w+\.py.*)", block)
-        yield from re.findall(r"`python (\w+\.py[^`]*)`", text)
+            yield from re.findall(r"python ([a-z_]+\.py.*)", block)
+        yield from re.findall(r"`python ([a-z_]+\.py[^`]*)`", text)
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))

@@ -9,9 +9,8 @@ import pytest
 from support import progress
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """A terminal of 80 columns as stdout, whose text it is."""
+def as_terminal(monkeypatch):
+    """Makes stdout a terminal of 80 columns. Returns what holds its text."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     stdout = io.StringIO()
@@ -20,7 +19,8 @@ def terminal(monkeypatch):
     return stdout
 
 
-def test_lists_have_a_bar_on_terminals(terminal):
+def test_lists_have_a_bar_on_terminals(monkeypatch):
+    terminal = as_terminal(monkeypatch)
     assert list(progress.track([3, 1, 2], "reading")) == [3, 1, 2]
     assert "reading" in terminal.getvalue()
 
@@ -35,12 +35,13 @@ def test_nothing_is_shown_elsewhere(monkeypatch, stdout):
     assert not stdout or stdout.getvalue() == ""
 
 
-def test_the_bar_of_a_training_fits_into_80_columns(terminal, monkeypatch):
+def test_the_bar_of_a_training_fits_into_80_columns(monkeypatch):
+    terminal = as_terminal(monkeypatch)
     monkeypatch.setenv("NO_COLOR", "1")
     bar = progress.TrainingBar(epochs=20, steps=600, done=3)
     bar.show(3, 100, 162.25)
     bar.show(4, 300, 151.125)
-    line = terminal.getvalue().split("\r")[-1].rstrip()
+    line = terminal.getvalue().split("\x1b[2K")[-1].rstrip()
     assert line.startswith("epoch 5/20 ")
     assert " step 2700/12000 " in line
     assert " loss 151.12 " in line

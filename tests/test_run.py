@@ -218,6 +218,7 @@ def test_history_and_log_hold_what_was_printed(run_here, npz, here):
 
 def test_a_terminal_shows_the_bar_and_the_same_lines(run_here, npz, here, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     result = run_here("vae_mnist.py", *small(npz, epochs=2))
     assert (result.status, result.stderr) == (0, "")
     for epoch in (1, 2):
