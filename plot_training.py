@@ -102,7 +102,7 @@ def draw_training(name, history):
     """
     places = [["loss", "reconstruction"], ["loss", "kl"]]
     figure, axes = plt.subplot_mosaic(places, figsize=(11, 5.5), layout="constrained")
-    figure.suptitle(f"the training of {name}")
+    figure.suptitle(f"the training of {os.path.basename(name)}")
     for key, title in TITLES.items():
         draw_curve(axes[key], history[key], "training, the epoch's mean", "C0")
         draw_curve(axes[key], history[f"val_{key}"], "held out, at its end", "C1")
