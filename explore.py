@@ -100,12 +100,11 @@ def dense_layers(model, bits):
     found = {}
     for layer in model.layers:
         if layer.weights:
-            kernel, bias = (floats(weight, bits) for weight in layer.get_weights())
-            activation = layer.activation.__name__
+            kernel, bias = layer.get_weights()
             found[layer.name] = {
-                "kernel": kernel,
-                "bias": bias,
-                "activation": activation,
+                "kernel": floats(kernel, bits),
+                "bias": floats(bias, bits),
+                "activation": layer.activation.__name__,
             }
     return found
 
@@ -173,7 +172,7 @@ def make_page(vae, images, z_mean, labels, class_names):
         class_names = []
     colours = class_colours(len(class_names))
     bits = bits_needed(vae, z_mean[chosen])
-    encoder = dense_layers(vae.encoder, bits)
+    encoder = dense_layers(vae.encoder, bits)  # The page itself brings x to [0, 1].
     decoder = dense_layers(vae.decoder, bits)
     known = {
         "shape": vae.image_shape,

@@ -11,7 +11,8 @@ mkdir -p docs/weights
 
 train() {  # NAME, options: trains unless it is there already
     local weights=docs/weights/$1.weights.h5
-    test -e "$weights" || python vae_mnist.py --weights "$weights" "${@:2}"
+    test -e "$weights" || python vae_mnist.py --weights "$weights" "${@:2}" ||
+        { rm -f "$weights"; exit 1; } # of a training that was stopped
 }
 of() { echo "--weights docs/weights/$1.weights.h5"; }
 

@@ -1,4 +1,4 @@
-"""Draws latent planes side by side, of several weights files.
+"""Draws latent planes side by side, of two or more weights files of labelled images.
 
 python docs/planes.py OUTPUT TITLE=WEIGHTS TITLE=WEIGHTS ...
 """

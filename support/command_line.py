@@ -49,7 +49,7 @@ def number_up_to(largest):
     return read_number
 
 
-count, whole = whole_number_from(1), whole_number_from(0)  # things, and their numbers
+count, whole = whole_number_from(1), whole_number_from(0)  # how many; which one
 amount = number_up_to(LARGEST)
 FRACTION = {"type": number_up_to(1)}  # of the scale on which pixels are
 SOURCE = {"type": str, "metavar": "SOURCE"}

@@ -4,11 +4,14 @@ Width, colours and NO_COLOR are rich's affair.
 """
 
 import sys
+import time
 
 from rich import progress
 from rich.console import Console
 
 from support.command_line import unheard
+
+PAUSE = 0.1  # seconds between two pictures of a bar
 
 
 def on_terminal():
@@ -45,25 +48,30 @@ class TrainingBar:
         )
         total, completed = epochs * steps, done * steps
         self.task = self.bar.add_task("", total=total, completed=completed)
-        self.started, self.visible = False, on_terminal()
+        self.started, self.visible, self.next = False, on_terminal(), 0.0
 
     def show(self, epoch, step, loss):
         """epoch and step: those that are over, the step's number within its epoch."""
-        if not self.visible:
+        now = time.monotonic()
+        if not self.visible or (now < self.next and step < self.steps):
             return
+        self.next = now + PAUSE
         fields = {"epoch": epoch + 1, "epochs": self.epochs, "loss": loss}
         fields["completed"] = epoch * self.steps + step
         self.bar.update(self.task, **fields)
-        self.visible = False  # from now on, if the terminal is gone
         with unheard(sys.stdout):
-            if not self.started:
-                self.bar.start()
-                self.bar.console.show_cursor()  # which a kill -9 would leave hidden
-            self.bar.refresh()
-            self.started = self.visible = True
+            try:
+                if not self.started:
+                    self.bar.start()
+                    self.started = True
+                    self.bar.console.show_cursor()  # which a kill -9 would leave hidden
+                self.bar.refresh()
+            except OSError:
+                self.visible = False  # The terminal is gone.
+                raise
 
     def stop(self):
         """Takes the line away."""
-        if self.started and self.visible:
+        if self.started:
             with unheard(sys.stdout):
                 self.bar.stop()

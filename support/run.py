@@ -43,8 +43,7 @@ class Run(keras.callbacks.Callback):
     writes, and a signal ends each at once, since the others would wait for it.
 
     `history` has one dict per whole epoch: the metrics, its seconds, and the learning
-    rate of its first step. `options` are for Keras' fit,
-    and `fine`: whether callbacks must hear of each hundredth of an epoch.
+    rate of its first step. `options` are for the `train` that calls Keras' fit.
     Raises FileNotFoundError or ValueError where there is nothing to resume from.
     """
 
@@ -178,13 +177,17 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.heed()
+        self.steps_done = 0
         seed_epoch(self.model, self.seed, epoch)
         self.learning_rate = float(self.model.optimizer.learning_rate)
         self.clock = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         self.heed()
-        self.bar.show(len(self.history), batch + 1, logs[self.metrics[0]])
+        # Keras calls once for several steps, and numbers them as its version likes.
+        several, steps = self.model.steps_per_execution, self.params["steps"]
+        self.steps_done = min(self.steps_done + several, steps)
+        self.bar.show(len(self.history), self.steps_done, logs[self.metrics[0]])
 
     def on_test_batch_end(self, batch, logs=None):
         self.heed()
@@ -207,10 +210,8 @@ class Run(keras.callbacks.Callback):
             if self.log:
                 write_log(self.log, self.history)
         losses = "  ".join(f"{name} {row[name]:.2f}" for name in self.told)
-        say(
-            f"epoch {epoch + 1}/{self.params['epochs']}  {losses}"
-            f"  {row['seconds']:.1f} s"
-        )
+        count = f"{epoch + 1}/{self.params['epochs']}"
+        say(f"epoch {count}  {losses}  {row['seconds']:.0f} s")
 
 
 def seed_epoch(model, seed, epoch):

@@ -8,9 +8,9 @@
 Every contender trains in a process of its own, in turn, so that a drift of the
 machine's speed hits all alike. Seconds are those of training alone, the median over
 all epochs but each run's first, which compiles. The held-out loss is the mean over
-runs, which differ in their seed. With --until they are those from the start of the
-process to the end of the first epoch whose held-out loss is that low. Nothing is
-asserted: it prints a table.
+runs, which differ in their seed. With --until, seconds are those from the start of the
+process to the end of the first epoch whose held-out loss is that low, infinite where
+none is; files of the run are not written. Nothing is asserted: it prints a table.
 """
 
 import argparse

@@ -44,4 +44,6 @@ def commands():
 def test_the_scripts_know_the_options_of_every_command(run_here, command):
     script, *words = shlex.split(command, comments=True)
     options = {word for word in words if word.startswith("--")}
-    assert options <= set(re.findall(r"--[\w-]+", run_here(script, "--help").stdout))
+    result = run_here(script, "--help")
+    assert result.status == 0
+    assert options <= set(re.findall(r"--[\w-]+", result.stdout))

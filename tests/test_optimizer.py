@@ -40,13 +40,13 @@ def test_the_encoder_is_trained_at_its_pace():
     before = vae.get_weights()
     vae_mnist.train(vae, images, images, 1, 10, 1e-4)
     # The first step of RMSprop is rate / √(1 − ρ) in whatever direction.
-    moved = [
+    steps = [
         np.abs(a - b).max() for a, b in zip(before, vae.get_weights(), strict=True)
     ]
-    biases = {v.path: m for v, m in zip(vae.weights, moved, strict=True) if m > 0}
+    moved = {v.path: m for v, m in zip(vae.weights, steps, strict=True) if m > 0}
     decoder = {v.path for v in vae.decoder.weights}
-    for path, most in biases.items():
+    for path, most in moved.items():
         pace = 1 if path in decoder else vae_mnist.ENCODER_PACE
         assert most == pytest.approx(pace * 1e-4 / (1 - RHO) ** 0.5, rel=0.01), path
-    assert len(biases.keys() & decoder) >= 3
-    assert len(biases.keys() - decoder) >= 2
+    assert len(moved.keys() & decoder) >= 3
+    assert len(moved.keys() - decoder) >= 2

@@ -14,13 +14,15 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import h5py
 import numpy as np
 import pytest
 from conftest import ROOT, arrays, call, no_xla, run_script
 
-from support import run, weights
+import vae_mnist
+from support import distribution, run, weights
 
 EPOCHS = 6
 COLUMNS = ["loss", "reconstruction", "kl"]
@@ -214,6 +216,37 @@ def test_history_and_log_hold_what_was_printed(run_here, npz, here):
     np.testing.assert_array_equal(np.float64(rows), numbers)
     assert settings["epochs"] == EPOCHS
     assert settings["data"] == str(npz)
+
+
+def test_the_bar_counts_steps_that_come_several_at_a_time(npz, here, monkeypatch):
+    shown = []
+    show = lambda self, epoch, step, loss: shown.append((epoch, step))  # noqa: E731
+    monkeypatch.setattr(run.TrainingBar, "show", show)
+    monkeypatch.setattr(vae_mnist, "speed", lambda *_: {"steps_per_execution": 3})
+    assert call("vae_mnist.py", *small(npz, epochs=2)) == 0  # 5 steps each
+    assert shown == [(0, 3), (0, 5), (1, 3), (1, 5)]
+
+
+def test_lines_fit_into_80_columns(npz, here, monkeypatch, capsys):
+    metrics = ["loss", "reconstruction", "kl"]
+    args = types.SimpleNamespace(
+        weights="m.weights.h5", log=None, snapshots=None, resume=False, seed=0
+    )
+    told = run.Run(args, metrics, distribution.Team())
+    told.writes, told.learning_rate, told.clock = False, 0.1, time.perf_counter() - 99
+    told.params, told.history = {"epochs": 20, "steps": 1}, [{}] * 9
+    told.on_epoch_end(9, dict.fromkeys(told.metrics, 1234.5))
+    line = capsys.readouterr().out
+    assert line.startswith("epoch 10/20  loss 1234.50  ")
+    assert len(line.rstrip()) <= 80
+
+
+def test_the_rate_is_shared_by_the_hidden_layers(run_here, npz, here):
+    rates = []
+    for hidden in ([8], [8, 4], [8, 4, 2]):
+        assert run_here("vae_mnist.py", *small(npz, 1), "--hidden", *hidden).status == 0
+        rates.append(weights.read("m.weights.h5")[1][0]["learning_rate"])
+    np.testing.assert_allclose(rates, [1e-3, 1e-3 / 2, 1e-3 / 3], rtol=1e-5)
 
 
 def test_a_terminal_shows_the_bar_and_the_same_lines(run_here, npz, here, monkeypatch):
