@@ -21,8 +21,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, arrays, call, no_xla, run_script
 
-import vae_mnist
-from support import distribution, run, weights
+from support import backend, distribution, run, weights
 
 EPOCHS = 6
 COLUMNS = ["loss", "reconstruction", "kl"]
@@ -147,7 +146,6 @@ def test_a_signal_that_something_swallows_is_heeded_all_the_same(
 TWICE = """
 import os, signal, sys
 from support import run
-import vae_mnist
 def twice(*_, **options):
     try:
         os.kill(os.getpid(), signal.SIGINT)
@@ -222,7 +220,7 @@ def test_the_bar_counts_steps_that_come_several_at_a_time(npz, here, monkeypatch
     shown = []
     show = lambda self, epoch, step, loss: shown.append((epoch, step))  # noqa: E731
     monkeypatch.setattr(run.TrainingBar, "show", show)
-    monkeypatch.setattr(vae_mnist, "speed", lambda *_: {"steps_per_execution": 3})
+    monkeypatch.setattr(backend, "speed", lambda *_: {"steps_per_execution": 3})
     assert call("vae_mnist.py", *small(npz, epochs=2)) == 0  # 5 steps each
     assert shown == [(0, 3), (0, 5), (1, 3), (1, 5)]
 
@@ -235,9 +233,9 @@ def test_lines_fit_into_80_columns(npz, here, monkeypatch, capsys):
     told = run.Run(args, metrics, distribution.Team())
     told.writes, told.learning_rate, told.clock = False, 0.1, time.perf_counter() - 99
     told.params, told.history = {"epochs": 20, "steps": 1}, [{}] * 9
-    told.on_epoch_end(9, dict.fromkeys(told.metrics, 1234.5))
+    told.on_epoch_end(9, dict.fromkeys(told.metrics, 999.99) | {"kl": 99.99})
     line = capsys.readouterr().out
-    assert line.startswith("epoch 10/20  loss 1234.50  ")
+    assert line.startswith("epoch 10/20  loss 999.99  ")
     assert len(line.rstrip()) <= 80
 
 
