@@ -33,6 +33,7 @@ from PIL import Image
 from sklearn.cluster import KMeans
 
 from support import data, files
+from support.backend import layers
 from support.pictures import LEGEND, check_plane, class_colours, tile
 from vae_mnist import load_vae
 
@@ -96,10 +97,17 @@ def floats(array, bits=32):
 
 
 def dense_layers(model, bits):
-    """The dense layers of a model for JSON, by name, as floats of so many bits."""
+    """The dense layers of a model for JSON, by name, as floats of so many bits.
+
+    Raises ValueError where there are others.
+    """
     found = {}
     for layer in model.layers:
         if layer.weights:
+            if not isinstance(layer, layers.Dense):
+                raise ValueError(
+                    f"the page knows dense layers only: {layer.name} is none"
+                )
             kernel, bias = layer.get_weights()
             found[layer.name] = {
                 "kernel": floats(kernel, bits),

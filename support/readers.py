@@ -158,13 +158,14 @@ def read_image_folder(folder, size, color) -> dict[str, np.ndarray]:
         try:
             images[len(labels)] = read_image(folder / name, size, color)
         except Exception as error:  # Pillow raises some twenty kinds on hostile files.
-            reason = f"; the last one: {error}"
+            reason = f"; the last one, {name}: {error}"
             continue
         labels.append(name.parts[0])
 
     skipped = len(names) - len(labels)
     if not labels:
-        raise ValueError(f"{folder} holds no images, and {skipped} other files{reason}")
+        others = f", only {skipped} other files{reason}" if skipped else ""
+        raise ValueError(f"{folder} holds no images{others}")
     if skipped or closed:
         told = f"skipped {skipped} of {len(names)} files in {folder}, which are no"
         told += " images, can't be read, or lie beside the folders of the classes"

@@ -72,7 +72,8 @@ def reading(path):
     """Turns what readers raise at a broken file `path` into one ValueError."""
     if not os.path.lexists(path):
         raise FileNotFoundError(
-            f"there are no weights in {path}: python vae_mnist.py trains and saves them"
+            f"there are no weights in {path}: python vae_mnist.py trains some, and"
+            " --weights names others"
         )
     files.check_readable(path)
     try:

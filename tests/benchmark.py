@@ -63,8 +63,7 @@ def train_with_keras(dataset, epochs, seed, name):
     seconds = []
     set_seed(seed)
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], **OPTIONS.get(name, {}))
-    biases = vae_mnist.mean_log_odds(dataset.x_train)
-    vae.decoder.get_layer("logits").bias.assign(biases)
+    vae.prepare(dataset.x_train)
     if name == "plain":
         compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
@@ -227,8 +226,7 @@ def race(name, source, seed, until, begun):
         )
     else:
         vae = vae_mnist.VAE(images.shape[1:])
-        biases = vae_mnist.mean_log_odds(images)
-        vae.decoder.get_layer("logits").bias.assign(biases)
+        vae.prepare(images)
         rate = vae_mnist.LEARNING_RATE
         vae_mnist.train(vae, images, held_out, epochs, batch_size, rate, **options)
     return reached[0] if reached else (float("inf"), float("inf"))

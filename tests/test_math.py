@@ -63,6 +63,16 @@ def test_biases_of_the_log_odds_draw_the_mean_image(count):
     np.testing.assert_allclose(drawn, (white.ravel() + 1) / (count + 2), rtol=1e-12)
 
 
+def test_the_more_pixels_are_white_the_smaller_are_the_encoders_steps():
+    for size, grey, pace in (10, 255, 0.5), (20, 255, 0.5 * 110 / 400), (30, 0, 0.5):
+        vae = vae_mnist.VAE((size, size), hidden=[4])
+        vae.prepare(np.full((3, size, size), grey, "uint8"))
+        assert vae.pace == pytest.approx(pace)
+        bias = keras.ops.convert_to_numpy(vae.decoder.get_layer("logits").bias)
+        white = (3 * grey / 255 + 1) / 5  # Laplace's rule of succession
+        np.testing.assert_allclose(bias, np.log(white / (1 - white)), rtol=1e-5)
+
+
 def test_pixels_keep_their_order_whatever_the_image_data_format():
     images = images_of(2, (2, 4, 3))
     before = keras.config.image_data_format()
