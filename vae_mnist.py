@@ -232,8 +232,8 @@ class VAE(keras.Model):
     def prepare(self, images):
         """Begins with what the mean image tells: the output biases, the encoder's pace.
 
-        Each hidden unit of the encoder adds up all white pixels. The more there are, the
-        further one step of training moves it, at last out of the range of a tanh.
+        Each hidden unit of the encoder adds up all white pixels. The more there are,
+        the further a step of training moves it, at last out of the range of a tanh.
 
         images: uint8, shape (n, *image_shape).
         """

@@ -69,7 +69,7 @@ def npz(tmp_path_factory):
 def weights(npz, tmp_path_factory):
     """The path of the weights that vae_mnist.py trained on `npz`."""
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
-    options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
+    options = ("--epochs", 15, "--hidden", 32, "--batch-size", 50)
     with no_xla():
         status = call("vae_mnist.py", "--data", npz, "--weights", path, *options)
     assert status == 0
@@ -167,14 +167,18 @@ def run_here(capsys):
 
 
 @contextlib.contextmanager
-def no_xla():
-    """Spares trainings two thirds of their time: what XLA takes to compile them."""
+def no_xla(few_steps=False):
+    """Spares trainings two thirds of their time: what XLA takes to compile them.
+
+    few_steps: whether they are so few that TensorFlow need not even trace them.
+    """
     import vae_mnist
     from support import backend
 
+    eagerly = few_steps and backend.keras.backend.backend() == "tensorflow"
     with pytest.MonkeyPatch.context() as patch:
         for module in (backend, vae_mnist):
-            patch.setattr(module, "speed", lambda *_: {})
+            patch.setattr(module, "speed", lambda *_: {"run_eagerly": eagerly})
         yield
 
 

@@ -311,7 +311,7 @@ def test_flat_folder_has_no_classes(tmp_path, capsys):
 
 def test_folder_without_images(tmp_path):
     image_folder(tmp_path, [], spoil=["a.png", "b.txt"])
-    with pytest.raises(ValueError, match="holds no images, and 2 other files"):
+    with pytest.raises(ValueError, match="holds no images, only 2 other files"):
         readers.read_image_folder(tmp_path, 28, False)
 
 

@@ -56,14 +56,17 @@ def assert_same_as(uninterrupted, folder):
     assert files - {"output.txt"} == {"log.csv", "m.weights.h5"}
 
 
-pytestmark = pytest.mark.usefixtures("without_xla")
+@pytest.fixture(autouse=True)
+def quick():
+    with no_xla(few_steps=True):
+        yield
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(npz, tmp_path_factory):
     """The folder of a training that nothing stopped."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    with no_xla(), pytest.MonkeyPatch.context() as patch:
+    with no_xla(few_steps=True), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("vae_mnist.py", *small(npz)) == 0
     return folder
@@ -146,6 +149,7 @@ def test_a_signal_that_something_swallows_is_heeded_all_the_same(
 TWICE = """
 import os, signal, sys
 from support import run
+import vae_mnist
 def twice(*_, **options):
     try:
         os.kill(os.getpid(), signal.SIGINT)
