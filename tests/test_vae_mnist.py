@@ -1,42 +1,11 @@
 """vae_mnist.py: the model, its training, and the script as a user runs it."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
-from conftest import run_script
 
 import vae_mnist
 from support import data
-
-
-def test_a_run_prints_its_own_lines_only(run_here, npz, tmp_path, monkeypatch):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
-    options = ["--data", npz, "--epochs", 2, "--hidden", 16]
-    result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=environment)
-    assert result.status == 0
-    assert result.stderr == ""
-    start, first, second, last, after = result.stdout.splitlines()
-    assert start == "training on 250 images, 2 epochs"
-    assert first.startswith("epoch 1/2  loss ")
-    assert second.startswith("epoch 2/2  loss ")
-    for name in ("reconstruction", "kl", "val_loss"):
-        assert f"  {name} " in second
-    assert last.startswith("held-out loss ")
-    assert after == (
-        "wrote vae_mnist.weights.h5; next: python plot_latent.py,"
-        " python generate_grid.py"
-    )
-    assert max(map(len, result.stdout.splitlines())) <= 80
-    assert os.listdir(tmp_path) == ["vae_mnist.weights.h5"]
-
-    # The same seed gives the same losses in another process.
-    monkeypatch.chdir(tmp_path)
-    lines = run_here("vae_mnist.py", *options).stdout.splitlines()
-    seconds = "  "  # end an epoch's line
-    for line, again in zip([first, second], lines[1:3], strict=True):
-        assert line.rsplit(seconds, 1)[0] == again.rsplit(seconds, 1)[0]
 
 
 @pytest.mark.usefixtures("without_xla")
