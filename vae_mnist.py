@@ -25,9 +25,10 @@ BATCH_SIZE = 100  # images per step, or 1 % of all images if that is fewer
 LEARNING_RATE = 1e-3  # at first; 1/n of it with n hidden layers; a cosine ends it at 0
 ENCODER_PACE = 0.5  # of the decoder's rate: 142.1 nats, 144.1 with 1 (a fold of MNIST)
 WHITE_PIXELS = 110  # of an image; with more of them the pace is lower. MNIST has 102
-MOMENTUM = 0.9  # of RMSprop: 146 nats after 5 epochs, 150 without (a fold of MNIST)
+MOMENTUM = 0.9  # of RMSprop: 145 nats after 5 epochs, 157 without (a fold of MNIST)
 
-MODEL = {  # options that make another model: name, default, meaning
+# Options: their default, or all choices, and what they mean.
+MODEL = {  # those that make another model
     "hidden": (HIDDEN, "units of the encoder's hidden layers; reversed in the decoder"),
     "latent_dim": (LATENT_DIM, "dimensions of the latent space"),
     "activation": (ACTIVATIONS, "of the hidden layers"),
@@ -38,10 +39,7 @@ MODEL = {  # options that make another model: name, default, meaning
 TRAINING = {
     "epochs": (EPOCHS, "passes over the training images"),
     "batch_size": (None, f"images per step (default: {BATCH_SIZE}, or 1 %% if fewer)"),
-    "learning_rate": (
-        LEARNING_RATE,
-        "at first; 1/n of it with n hidden layers",
-    ),
+    "learning_rate": (LEARNING_RATE, "at first; 1/n of it with n hidden layers"),
 }
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -60,7 +58,7 @@ from support.run import Run
 METRICS = ["loss", "reconstruction", "kl"]  # what a run tells of every epoch
 
 
-# Pixels: uint8 images → x in [0, 1]
+# Pixels: uint8 images → x in [0, 1], or drawn from that, 0 or 1
 
 
 def draw_pixels(intensities, seed):
@@ -108,7 +106,10 @@ def sample_latent(parameters, seed):
 
 
 def build_decoder(pixel_count, hidden, latent_dim, activation):
-    """A Keras model from z, (n, latent_dim), to logits, (n, pixel_count)."""
+    """A Keras model from z, (n, latent_dim), to logits, (n, pixel_count).
+
+    Its last layer, called logits, has a bias per pixel.
+    """
     # So few numbers feed its first layer that Keras' narrow kernels and zero biases
     # would start all units as near copies of each other. Drawn wide, they tile the
     # latent space from the first step. Each needs its own initializer: a shared one
@@ -270,8 +271,8 @@ class VAE(keras.Model):
 def default_batch_size(images, devices=1):
     """BATCH_SIZE, or a hundredth of the data set where that is smaller.
 
-    So 100 images or more get 2,000 steps in 20 epochs: 3,200 digits then reach 156.1
-    nats, and 157.1 with 100 a step (three folds). A multiple of the number of devices.
+    So 100 images or more get at least 2,000 steps in 20 epochs: 3,200 digits then reach
+    155.1 nats, and 157.1 with 100 a step (four folds). A multiple of the devices.
     """
     batch_size = min(BATCH_SIZE, max(1, images // 100))
     return math.ceil(batch_size / devices) * devices
@@ -298,7 +299,7 @@ def train(
             pace=vae.pace,
             momentum=MOMENTUM,
         ),
-        **speed(vae, batch_size, steps, fine),
+        **speed(vae, batch_size, steps, fine),  # XLA, several steps in one call
     )
     return vae.fit(
         images,
@@ -315,7 +316,8 @@ def load_vae(path):
     Raises FileNotFoundError where there is no file, ValueError where it is not one
     that this script wrote.
     """
-    settings, _ = weights.read(path, {name: kind[0] for name, kind in MODEL.items()})
+    examples = {name: default for name, (default, *_) in MODEL.items()}
+    settings, _ = weights.read(path, examples)
     with weights.reading(path):
         vae = VAE(settings["image_shape"], **{name: settings[name] for name in MODEL})
     weights.load(vae, path)

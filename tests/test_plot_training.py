@@ -174,7 +174,8 @@ def looks(trained):
     """The Frames of the snapshots, and what they were made of."""
     kept = snapshots.kept(trained / "moments")
     vae, settings = load_vae(kept[-1][1])
-    held_out = data.load(settings["data"]).x_test
+    # Each image twenty times, against the noise of the draws.
+    held_out = np.tile(data.load(settings["data"]).x_test, (20, 1, 1))
     vae.compile(optimizer=None)
     frames = [
         plot_training.look(vae, path, epochs, held_out, held_out[:20], [0, 1])
