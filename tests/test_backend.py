@@ -24,14 +24,21 @@ save_untrained(vae, sys.argv[1], sys.argv[2], hidden=[16, 8])
 """
 READ = """
 import sys, numpy as np, vae_mnist
+from conftest import call
 from support import data
 arrays = {}
-for path in sys.argv[2:]:
+for number, path in enumerate(sys.argv[2:]):
+    out = sys.argv[1].replace(".npz", f"{number}.png")
+    options = ("--weights", path, "--size", 5, "--output", out)
+    assert call("generate_grid.py", *options) == 0
     vae, settings = vae_mnist.load_vae(path)
     encoded = vae.encoder.predict(data.load(settings["data"]).x_test, verbose=0)
     arrays[path + " z_mean"] = encoded["z_mean"]
     arrays[path + " decoded"] = vae.decode(np.linspace(-3, 3, 40).reshape(20, 2))
 np.savez(sys.argv[1], **arrays)
+out = sys.argv[1].replace(".npz", ".json")
+options = "--samples", 20, "--json", out
+assert call("evaluate.py", "--weights", sys.argv[2], *options) == 0
 """
 
 
@@ -48,15 +55,10 @@ def test_weights_of_each_backend_mean_the_same_on_each_other(npz, tmp_path):
         read = tmp_path / f"{name}.npz"
         subprocess.run([*python, READ, read, *paths], env=on(name), check=True)
         reads.append(np.load(read))
-        for path in paths:
-            out = tmp_path / "grid.png"
-            options = ("--weights", path, "--size", 5, "--output", out)
-            assert run_script("generate_grid.py", *options, env=on(name)).status == 0
-            pictures.append((path, np.asarray(Image.open(out)).astype(int)))
-        out = tmp_path / "report.json"
-        options = ("--weights", paths[0], "--samples", 20, "--json", out)
-        assert run_script("evaluate.py", *options, env=on(name)).status == 0
-        reports.append(json.loads(out.read_text()))
+        for number, path in enumerate(paths):
+            picture = Image.open(tmp_path / f"{name}{number}.png")
+            pictures.append((path, np.asarray(picture).astype(int)))
+        reports.append(json.loads((tmp_path / f"{name}.json").read_text()))
     for other in reads[1:]:
         assert len(other.files) == 2 * len(BACKENDS)
         for key in other.files:

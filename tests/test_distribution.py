@@ -90,10 +90,10 @@ def held_out_loss(text):
 @needs_jax
 def test_two_processes_train_like_one(tmp_path):
     # All images in each batch: shares and their order make no difference. The noise
-    # falls on other images, but on so many that this averages out.
+    # falls on other images, but on so many that this averages out by the end.
     (x_train, _), (x_test, _) = bars(2000, 0), bars(2000, 1)
     np.savez(tmp_path / "many.npz", x_train=x_train, x_test=x_test)
-    options = ("--data", tmp_path / "many.npz", "--epochs", 150, "--hidden", 32)
+    options = ("--data", tmp_path / "many.npz", "--epochs", 400, "--hidden", 32)
     options += ("--batch-size", 2000)
     two = start_two(tmp_path, *options)
     assert [process.wait(120) for process in two] == [0, 0]
