@@ -261,6 +261,13 @@ def test_a_terminal_shows_the_bar_and_the_same_lines(run_here, npz, here, monkey
         assert len(re.findall(f"epoch {epoch}/2  loss .* s", result.stdout)) == 1
 
 
+def test_every_epoch_draws_other_noise(run_here, npz, here):
+    assert run_here("vae_mnist.py", *small(npz), "--learning-rate", 0).status == 0
+    assert len({row["kl"][:6] for row in losses()}) == 1
+    assert len({row["reconstruction"] for row in losses()}) == EPOCHS
+    assert len({row["val_reconstruction"] for row in losses()}) == EPOCHS
+
+
 def test_the_same_seed_gives_the_same_losses_digit_for_digit(
     run_here, uninterrupted, npz, here
 ):

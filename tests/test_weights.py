@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -214,3 +215,17 @@ def test_weights_that_are_not_finite(fails, tmp_path):
 
 def test_no_folder_for_the_weights(fails, npz):
     fails("vae_mnist.py", "--data", npz, "--weights", "no/a.weights.h5", says="folder")
+
+
+def test_what_keras_only_warns_of_is_an_error(tmp_path):
+    class Model:
+        def load_weights(self, path):
+            warnings.warn("a layer stays as it was", UserWarning, stacklevel=1)
+
+        def get_weights(self):
+            return []
+
+    path = tmp_path / "a.weights.h5"
+    path.touch()
+    with pytest.raises(ValueError, match="a layer stays as it was"):
+        weights.load(Model(), path)
