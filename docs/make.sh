@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of README.md and docs/ anew, in a quarter of an hour:
+# Makes the pictures of README.md and docs/ anew, in about five minutes:
 #
 #     bash docs/make.sh [SOURCE of MNIST [SOURCE of Fashion-MNIST]]
 #

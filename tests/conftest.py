@@ -69,7 +69,7 @@ def npz(tmp_path_factory):
 def weights(npz, tmp_path_factory):
     """The path of the weights that vae_mnist.py trained on `npz`."""
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
-    options = ("--epochs", 15, "--hidden", 32, "--batch-size", 50)
+    options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
     with no_xla():
         status = call("vae_mnist.py", "--data", npz, "--weights", path, *options)
     assert status == 0

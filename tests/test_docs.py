@@ -17,7 +17,7 @@ def test_links_lead_somewhere(page):
         there = page.parent / path if path else page
         assert there.exists(), path
         if part and there.suffix == ".md":
-            headings = re.findall(r"^#+ (.+)$", there.read_text(), re.M)
+            headings = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.M)
             assert part in [re.sub(r"[^\w -]", "", h).lower() for h in headings], part
 
 
