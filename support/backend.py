@@ -1,29 +1,23 @@
-"""Keras, started quietly, and what makes it fast on each backend.
-
-Import `keras` and its parts from here.
-"""
+"""Keras, imported quietly, and what makes it fast on every backend."""
 
 import contextlib
 import functools
-import itertools
+import math
 import os
 import sys
+from collections.abc import Iterator
 
-from support.command_line import check_memory
-
-BACKENDS = ("tensorflow", "jax", "torch")
-NEEDS = f"KERAS_BACKEND can be {', '.join(BACKENDS)}, where that is installed"
+import numpy as np
 
 
 @contextlib.contextmanager
-def quiet_start():
-    """Keeps TensorFlow's start-up chatter from the terminal.
+def quiet_start() -> Iterator[None]:
+    """Hide TensorFlow's messages while it starts.
 
-    Since 2.17 some of it ignores TF_CPP_MIN_LOG_LEVEL, so the error stream itself
-    is turned away during the import. A user who sets the variable lower sees all.
+    Some of them ignore TF_CPP_MIN_LOG_LEVEL, so redirect stderr itself. Set that
+    variable to 0 to see everything.
     """
-    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if level != "3" or sys.stderr is None:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
         return
     stderr = os.dup(2)
@@ -36,53 +30,101 @@ def quiet_start():
         os.close(stderr)
 
 
-try:
-    with quiet_start():
-        import keras
-        from keras import layers, ops
-except (ImportError, ValueError) as failure:  # ValueError: there is no such backend
-    name = os.environ.get("KERAS_BACKEND", "tensorflow")
-    told = f"KERAS_BACKEND={name} does not start: {failure}; {NEEDS}"
-    raise ValueError(told) from failure
+with quiet_start():
+    import keras
+    from keras import layers, ops
 
-if keras.backend.backend() not in BACKENDS:
-    raise ValueError(f"{keras.backend.backend()} can't train: {NEEDS}")
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    # Keras leaves the choice of a generator to TensorFlow. With XLA on the CPU a number
-    # per pixel of a batch then takes 40 ms; asked for by name, the same one takes 1 ms
-    # for the same numbers.
-    for name in ("stateless_normal", "stateless_uniform"):
-        philox = functools.partial(getattr(tf.random, name), alg="philox")
-        setattr(tf.random, name, philox)
-
-__all__ = ["check_room", "keras", "layers", "ops", "quiet_start", "set_seed", "speed"]
+BACKEND = keras.backend.backend()
+__all__ = ["keras", "layers", "ops"]
 
 
-def check_room(*widths):
-    """Raises MemoryError where two dense networks of these widths can't be trained."""
-    weights = 2 * sum(one * other for one, other in itertools.pairwise(widths))
-    check_memory(16 * weights)  # with gradients, RMSprop's two slots; four bytes each
-
-
-def set_seed(seed):
-    """Seeds all random numbers: initial weights, noise, and the images' order."""
-    with quiet_start():  # On other backends this is what imports TensorFlow.
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and the backend."""
+    with quiet_start():  # Keras imports TensorFlow here, whatever the backend.
         keras.utils.set_random_seed(seed)
 
 
-def speed(model, batch_size, steps, fine=False):
-    """The arguments of Model.compile that save 0.45 of an epoch's time.
+def sample_pixels(x):
+    """Return a layer's output: 0 or 1 per pixel, sampled with probability x.
 
-    steps: in an epoch. fine: whether callbacks must hear of each hundredth of them.
+    Fresh at every step, as in Burda et al. 2015, section 5.1.
     """
-    if keras.backend.backend() == "torch":  # takes one step at a time
-        return {"jit_compile": "auto", "steps_per_execution": 1}
-    # One step at a time spends more on Python than on the model. But Ctrl-C is heard
-    # between two executions only: large models take fewer steps in each.
-    prompt = max(1, int(5e9 / (model.count_params() * batch_size)))
-    most = max(1, steps // 100) if fine else 100
-    # "auto" would leave XLA out on TensorFlow's CPU.
-    return {"jit_compile": True, "steps_per_execution": min(steps, most, prompt)}
+
+    def sample(x, seed):
+        return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")
+
+    seed = keras.random.SeedGenerator()
+    return layers.Lambda(sample, arguments={"seed": seed}, name="sample_pixels")(x)
+
+
+def add_noise(x, stddev: float):
+    """Return a layer's output: x plus Gaussian noise, clipped to [0, 1].
+
+    Also outside training, so that held-out losses are measured on noisy inputs.
+    """
+    noisy = layers.GaussianNoise(stddev)(x, training=True)
+    return layers.ReLU(max_value=1)(noisy)
+
+
+def default_batch_size(images: int) -> int:
+    """Return 100, or 1 % of a small data set, so that it trains for enough steps."""
+    return min(100, max(1, images // 100))
+
+
+def compile_options(model: keras.Model, batch_size: int, steps: int) -> dict:
+    """Return the arguments of Model.compile that halve the time of an epoch.
+
+    steps: per epoch.
+    """
+    if BACKEND == "torch":  # no XLA, and always one step per call
+        return {}
+    if BACKEND == "tensorflow":
+        use_philox()
+    # One step per call spends more time on Python than on the model. But callbacks, and
+    # so Ctrl-C, run between calls only: large models take fewer steps per call.
+    per_call = int(5e9 / (model.count_params() * batch_size))
+    per_call = max(1, min(per_call, 100, steps))
+    # "auto" leaves XLA out on TensorFlow's CPU.
+    return {"jit_compile": True, "steps_per_execution": per_call}
+
+
+def use_philox() -> None:
+    """Make TensorFlow use the Philox generator.
+
+    Under XLA on a CPU its own choice takes 40 ms for a batch of pixels, Philox 1 ms.
+    """
+    import tensorflow as tf
+
+    for name in ("stateless_normal", "stateless_uniform"):
+        function = getattr(tf.random, name)
+        if not isinstance(function, functools.partial):
+            setattr(tf.random, name, functools.partial(function, alg="philox"))
+
+
+def shuffled(
+    images: np.ndarray, batch_size: int, seed: int, epochs: range
+) -> dict[str, object]:
+    """Return the arguments of Model.fit that feed images in a new order in every epoch.
+
+    On TensorFlow, Keras would repeat one order, so TensorFlow's own pipeline shuffles:
+    the order depends on the seed and the number of the epoch alone. On JAX and PyTorch
+    Keras shuffles by the generators that a run seeds before every epoch.
+    """
+    if BACKEND != "tensorflow":
+        return {"x": images, "batch_size": batch_size}
+    import tensorflow as tf
+
+    def batches(epoch):
+        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seeds)
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    x = tf.constant(images)
+    orders = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches)
+    dataset = orders.map(lambda order: tf.gather(x, order), num_parallel_calls=2)
+    steps = math.ceil(len(images) / batch_size)
+    return {
+        "x": dataset.prefetch(tf.data.AUTOTUNE),
+        "steps_per_epoch": steps,
+        "shuffle": False,
+    }

@@ -1,128 +1,161 @@
-"""The weights file: a model's weights, its settings, and the history of its training.
+"""The weights file, and how any file is replaced atomically.
 
-It is what Keras' save_weights writes, with two things more: an attribute that holds
-the settings as JSON, and a dataset with a row of losses per epoch. One file, so nothing
-gets out of step. The optimizer's state is in it, too: a training can go on from it.
+A weights file is what Keras' `save_weights` writes, plus an attribute with the settings as JSON and
+a dataset with the losses of every epoch. A checkpoint has the same format and also
+holds the optimizer's state.
 """
 
 import contextlib
 import json
 import os
+import pathlib
+import tempfile
+import typing
 import warnings
+from collections.abc import Iterator
 
 import h5py
 import numpy as np
 
-from support import files
-from support.command_line import LARGEST
+from support.cli import UserError
 
-SETTINGS, HISTORY = "settings", "history"
-ALWAYS = {"data": "mnist", "image_shape": [28, 28], "checksum": 0}
+if typing.TYPE_CHECKING:
+    import keras
 
-
-def size(model):
-    """About how many bytes the file takes, with RMSprop's two numbers per weight."""
-    return 13 * model.count_params() + 100_000
-
-
-def save(model, path, settings, history=()):
-    """Writes a weights file, whole at every moment.
-
-    path: must end in .weights.h5, as Keras requires.
-    settings: a dict for JSON. history: a dict of numbers by name, for every epoch.
-    """
-    # HDF5 crashes Python where the disk is full: make sure of the room.
-    with files.replacing(path, size(model)) as part:
-        model.save_weights(part)
-        with h5py.File(part, "r+") as file:
-            file.attrs[SETTINGS] = json.dumps(settings)
-            file[HISTORY] = np.array([list(row.values()) for row in history])
-            file[HISTORY].attrs["columns"] = list(history[0]) if history else []
-
-
-def fits(value, example):
-    """Whether a setting is of its example's kind. None stands for a count."""
-    example = 1 if example is None else example
-    if isinstance(example, list):
-        listed = isinstance(value, list) and len(value) > 0
-        return listed and all(fits(each, example[0]) for each in value)
-    if isinstance(example, float):
-        return type(value) in (int, float) and 0 <= value <= LARGEST
-    if type(example) is int:
-        return type(value) is int and min(1, example) <= value <= 2**32
-    return type(value) is type(example)
-
-
-def check(settings, examples):
-    """Raises ValueError where settings are not of their examples' kinds.
-
-    examples: a dict of the settings that there must be; of a tuple one must be chosen.
-    """
-    for name, example in (ALWAYS | examples).items():
-        value = settings.get(name)
-        chosen = isinstance(example, tuple) and value in example
-        if not (chosen or fits(value, example)):
-            raise ValueError(f"{name} can't be {value!r}")
-    if settings["image_shape"][2:] not in ([], [3]) or len(settings["image_shape"]) < 2:
-        raise ValueError(f"image_shape can't be {settings['image_shape']}")
+FORMAT = 2  # of the settings; older files cannot be read
+SUFFIX = ".weights.h5"  # as Keras requires
+History = list[dict[str, float]]  # one dict per epoch
 
 
 @contextlib.contextmanager
-def reading(path):
-    """Turns what readers raise at a broken file `path` into one ValueError."""
-    if not os.path.lexists(path):
-        raise FileNotFoundError(
-            f"there are no weights in {path}: python vae_mnist.py trains some, and"
-            " --weights names others"
-        )
-    files.check_readable(path)
+def os_errors(action: str) -> Iterator[None]:
+    """Turn an OSError into a UserError: "cannot write a.png: No space left"."""
     try:
         yield
-    except MemoryError:
-        raise
-    except Exception as error:  # NumPy, h5py and Keras raise a dozen kinds of them.
-        raise ValueError(
-            f"{path} does not hold weights written by this vae_mnist.py, which can"
-            f" train new ones ({type(error).__name__}: {error})"
-        ) from error
+    except OSError as error:
+        raise UserError(f"cannot {action}: {error.strerror or error}") from error
 
 
-def read(path, examples=None):
-    """The settings and the history in a weights file, as save takes them.
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
+    """Yield a path to write to; then move that file to `path`, atomically.
 
-    examples: settings that there must be, and values of their kinds, for `check`.
-    Raises FileNotFoundError where there is no file, ValueError where it is not one
-    that save wrote.
+    kill -9 or a power cut at any moment leaves the old file or the new one. If `path`
+    is a symbolic link, replace the file it points to.
+
+    size: bytes to reserve first. Raises UserError if the file cannot be written.
+    """
+    target = check_writable(path)
+    with (
+        os_errors(f"write {path}"),
+        tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder,
+    ):
+        part = pathlib.Path(folder, target.name)
+        part.write_bytes(bytes(size))
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+
+
+def check_writable(path: str | os.PathLike, size: int = 0) -> pathlib.Path:
+    """Return the real path of a file; raise UserError if `path` cannot be written.
+
+    size: bytes that the file will need.
+    """
+    with os_errors(f"write {path}"):
+        target = pathlib.Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise UserError(f"cannot write {path}: it exists and is not a file")
+        with tempfile.TemporaryFile(dir=target.parent) as file:
+            file.write(bytes(size))
+    return target
+
+
+def save(model: "keras.Model", path: str, settings: dict, history: History) -> None:
+    """Write a weights file atomically.
+
+    settings: JSON-serializable. If the model is compiled, its optimizer is saved too.
+    """
+    # HDF5 aborts the process on a full disk, so reserve the room first.
+    with replacing(path, size(model)) as part:
+        model.save_weights(part)
+        with h5py.File(part, "r+") as file:
+            file.attrs["settings"] = json.dumps({"format": FORMAT} | settings)
+            file["history"] = np.array([list(row.values()) for row in history])
+            file["history"].attrs["columns"] = list(history[0]) if history else []
+
+
+def size(model: "keras.Model") -> int:
+    """Return an upper bound of a checkpoint's bytes: RMSprop keeps three more arrays."""
+    return 17 * model.count_params() + 200_000
+
+
+def read(path: str | os.PathLike) -> tuple[dict, History]:
+    """Return the settings and the history in a weights file.
+
+    Raises UserError if there is no such file or this version did not write it.
     """
     with reading(path), h5py.File(path) as file:
-        settings = dict(json.loads(file.attrs[SETTINGS]))
-        if examples is not None:
-            check(settings, examples)
+        settings = json.loads(file.attrs["settings"])
+        if settings.pop("format", None) != FORMAT:
+            raise ValueError("another version of vae_mnist.py wrote it")
+        if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
+            raise ValueError("its settings are incomplete")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
         if sum(sizes) > os.path.getsize(path):
-            raise ValueError("it promises more than it holds")
-        columns = file[HISTORY].attrs["columns"].tolist()
-        rows = file[HISTORY][()].astype(float).tolist()
-        history = [dict(zip(columns, row, strict=True)) for row in rows]
-    return settings, history
+            raise ValueError("its arrays are larger than the file")
+        columns = file["history"].attrs["columns"].tolist()
+        rows = file["history"][()].astype(float).tolist()
+        return settings, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def load(model, path):
-    """Sets the model's weights and, where it is compiled, its optimizer's state.
+def peek(path: str | os.PathLike) -> tuple[str | None, History]:
+    """Return the id and the history of the run in a file; (None, []) if there is none."""
+    try:
+        settings, history = read(path)
+    except UserError:  # Nothing that a run could lose.
+        return None, []
+    return settings["run"], history
 
-    Raises what `read` does, and ValueError where they do not fit or are not finite.
+
+def load(model: "keras.Model", path: str | os.PathLike) -> None:
+    """Set the model's weights and, if it is compiled, its optimizer's state.
+
+    Raises UserError if they do not fit the model or are not finite.
     """
     with reading(path), warnings.catch_warnings():
-        # Keras only warns where it leaves a layer as it was at random.
-        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter(
+            "error", UserWarning
+        )  # Keras only warns of missing layers
         model.load_weights(path)
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise ValueError(f"{path} holds weights that are not finite: train again")
+        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+            raise ValueError("its weights are not finite")
 
 
-def checkpoint_of(path):
-    """The weights file of an unfinished training, beside the one it will become."""
-    folder = os.path.dirname(os.path.realpath(path) if os.path.islink(path) else path)
-    name = os.path.basename(path).removesuffix(".weights.h5")
-    return os.path.join(folder, name + ".checkpoint.weights.h5")
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Turn whatever h5py and Keras raise at a bad file into a UserError."""
+    if not os.path.isfile(path):
+        raise UserError(f"no weights in {path}: run python vae_mnist.py to train some")
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"cannot use the weights in {path}: {error}; train again with vae_mnist.py"
+        ) from error
+
+
+def checkpoint_of(path: str | os.PathLike) -> pathlib.Path:
+    """Return where an unfinished run keeps the weights that will end up in `path`."""
+    if not str(path).endswith(SUFFIX):
+        raise UserError(f"--weights {path}: the name must end in {SUFFIX}")
+    path = pathlib.Path(path).resolve()
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
+
+
+def find_unfinished(path: str | os.PathLike) -> pathlib.Path:
+    """Return what --resume continues: the checkpoint or, if there is none, `path`."""
+    checkpoint = checkpoint_of(path)
+    return checkpoint if checkpoint.exists() else pathlib.Path(path)

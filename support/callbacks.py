@@ -1,0 +1,78 @@
+"""What Keras calls during a run besides the checkpoint: printed lines, snapshots."""
+
+import pathlib
+
+from support import distribution, weights
+from support.backend import keras
+from support.cli import UserError
+
+METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
+EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
+
+
+class Lines(keras.callbacks.Callback):
+    """Print a line per epoch and, on a terminal, move the run's progress bar."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_train_begin(self, logs=None) -> None:
+        epochs, done = self.params["epochs"], len(self.run.history)
+        print(f"training on {len(self.run.images[0]):,} images, {epochs} epochs")
+        self.task = self.run.bar.add_task("", total=epochs, completed=done)
+        self.share = self.model.steps_per_execution / self.params["steps"]
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        epoch = f"epoch {len(self.run.history) + 1}/{self.params['epochs']}"
+        description = f"{epoch}  loss {logs['loss']:.2f}"
+        self.run.bar.update(self.task, advance=self.share, description=description)
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        row = self.run.history[-1]
+        losses = "  ".join(f"{name} {row[name]:.2f}" for name in METRICS[:4])
+        count = f"{epoch + 1}/{self.params['epochs']}"
+        print(f"epoch {count}  {losses}  {row['seconds']:.0f} s", flush=True)
+        self.run.bar.update(self.task, completed=epoch + 1)
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Keep the weights in a folder as they change, for plot_training.py --film.
+
+    Names count epochs: 000.16.weights.h5 was saved after 16 % of the first epoch. Each
+    is a weights file, without the optimizer's state.
+    """
+
+    def __init__(self, folder: str, run):
+        super().__init__()
+        self.folder, self.run = pathlib.Path(folder), run
+        if any(self.folder.glob("*.weights.h5")) and not run.history:
+            raise UserError(
+                f"{folder} holds snapshots of another run: name a new folder"
+            )
+        with weights.os_errors(f"write into {folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_train_begin(self, logs=None) -> None:
+        self.share = 100 * self.model.steps_per_execution / self.params["steps"]
+        self.percent = 0
+        self.save(len(self.run.history), 0)
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        before, self.percent = self.percent, self.percent + self.share
+        now = min(int(self.percent + 1e-9), 100)
+        if not self.run.history and any(before < early <= now < 100 for early in EARLY):
+            self.save(0, now)
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        self.save(epoch + 1, 0)
+
+    def save(self, epochs: int, percent: int) -> None:
+        path = self.folder / f"{epochs:03}.{percent:02}.weights.h5"
+        model = self.model
+        optimizer, model.optimizer = model.optimizer, None
+        try:
+            with distribution.one_process():
+                weights.save(model, path, self.run.settings, self.run.history)
+        finally:
+            model.optimizer = optimizer

@@ -1,0 +1,120 @@
+"""The command line: options from a dataclass, and a user's mistake in one line."""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import sys
+import typing
+from collections.abc import Callable
+
+import tyro
+import typeguard
+
+WEIGHTS = "vae_mnist.weights.h5"
+BACKENDS = ("tensorflow", "jax", "torch")
+FROM_ZERO = ("seed", "dims", "image")  # integers that number things; others count them
+
+
+class UserError(Exception):
+    """A mistake that its message explains: what happened, and what to do about it.
+
+    The scripts print it in one line. Every other exception is a bug, or something
+    that a learner has just changed, and shows its traceback.
+    """
+
+
+@dataclasses.dataclass
+class Trained:
+    """Options of the scripts that show a trained VAE."""
+
+    weights: str = WEIGHTS  # the weights file
+    data: str | None = None  # other images than those it was trained on
+
+
+Options = typing.TypeVar("Options")
+
+
+def parse(kind: type[Options], docstring: str) -> Options:
+    """Parse the command line into a dataclass, one option per field.
+
+    A field's comment is its help text. With --resume, options you leave out come from
+    the unfinished run. Exits with a message if an option is impossible.
+    """
+    try:
+        check_backend()
+        options = parse_into(kind, docstring, None)
+        if getattr(options, "resume", False):
+            from support import weights
+
+            settings, _ = weights.read(weights.find_unfinished(options.weights))
+            saved = make(kind, settings["config"] | {"weights": options.weights})
+            options = parse_into(kind, docstring, saved)
+        check(options)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if sys.stdout.isatty():
+        print("loading Keras, which takes a few seconds", flush=True)
+    return options
+
+
+def parse_into(kind: type[Options], docstring: str, default: Options | None) -> Options:
+    """Call tyro: no --no-FLAG beside each --FLAG, no None among the values."""
+    style = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+    return tyro.cli(kind, description=docstring, default=default, config=style)
+
+
+def run(main: Callable[[Options], None], options: Options) -> None:
+    """Call main(options); end in one line if the user made a mistake or pressed Ctrl-C.
+
+    Status 1 means a UserError, 130 Ctrl-C, as in a shell.
+    """
+    sys.stdout.reconfigure(errors="replace")  # terminals without σ or →
+    try:
+        main(options)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt as interrupt:
+        print(f"stopped{interrupt}", file=sys.stderr)
+        sys.exit(130)
+
+
+def make(kind: type[Options], values: dict) -> Options:
+    """Return kind(**values), for values that were read from a file.
+
+    Lists become tuples, as JSON has no tuples. Raises UserError if a value has the
+    wrong type or is out of range.
+    """
+    try:
+        options = kind(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        )
+        for name, hint in typing.get_type_hints(kind).items():
+            typeguard.check_type(getattr(options, name), hint)
+    except (TypeError, typeguard.TypeCheckError) as error:
+        raise UserError(f"these are not the settings of a run: {error}") from error
+    check(options)
+    return options
+
+
+def check(options: Options) -> None:
+    """Raise UserError for values that make no sense: empty, negative, infinite."""
+    for field in dataclasses.fields(options):
+        name, value = "--" + field.name.replace("_", "-"), getattr(options, field.name)
+        if value in ("", ()):
+            raise UserError(f"{name} is empty: leave it out or give a value")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                counts = isinstance(number, int) and field.name not in FROM_ZERO
+                if not counts <= number < math.inf:
+                    raise UserError(f"{name} {number}: give {int(counts)} or more")
+
+
+def check_backend() -> None:
+    """Raise UserError if KERAS_BACKEND names a backend that cannot train."""
+    name = os.environ.get("KERAS_BACKEND")
+    if name and (name not in BACKENDS or not importlib.util.find_spec(name)):
+        raise UserError(
+            f"KERAS_BACKEND={name} is not installed, or cannot train:"
+            f" choose one of {', '.join(BACKENDS)}"
+        )

@@ -1,0 +1,214 @@
+"""A training run: checkpoints, resuming, Ctrl-C, the progress bar, snapshots.
+
+After every epoch the checkpoint, NAME.checkpoint.weights.h5, is replaced. It holds all
+that the next epoch depends on: weights, optimizer, settings, history. A run that
+completes renames it to NAME.weights.h5; --resume continues one that did not.
+"""
+
+import csv
+import dataclasses
+import os
+import pathlib
+import secrets
+import shlex
+import signal
+import sys
+import time
+import traceback
+
+import numpy as np
+from rich import progress
+
+from support import data, distribution, weights
+from support.backend import BACKEND, keras, set_seed
+from support.callbacks import METRICS, Lines, Snapshots
+from support.cli import WEIGHTS, UserError
+
+CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
+PLACES = {"weights", "log", "snapshots", "resume", "distributed"}  # options not stored
+
+
+class Run(keras.callbacks.Callback):
+    """One training run: a callback of Keras' `fit`, and a `with` statement around it.
+
+    config: the options of vae_mnist.py. Build the VAE with `run.config`, and pass
+    `run.images` and `run.fit_options` to `train`.
+    Raises UserError if the files cannot be written or the run cannot be resumed.
+    """
+
+    def __init__(self, config, dataset: data.Dataset):
+        super().__init__()
+        self.path, self.log, self.seed = config.weights, config.log, config.seed
+        self.checkpoint = weights.checkpoint_of(config.weights)
+        for path in filter(None, (self.path, self.checkpoint, self.log)):
+            weights.check_writable(path)
+        options = dataclasses.asdict(config) | {"data": dataset.source}
+        self.settings = {
+            "config": {name: v for name, v in options.items() if name not in PLACES},
+            "image_shape": dataset.x_train.shape[1:],
+            "checksum": dataset.checksum(),
+            "run": secrets.token_hex(8),
+        }
+        unfinished, history = weights.peek(self.checkpoint)
+        self.replaceable = {self.settings["run"], unfinished}  # runs, by their ids
+        self.claims = config.resume or not history  # the checkpoint, from the start
+        self.start, self.history = None, []
+        if config.resume:
+            self.start = weights.find_unfinished(config.weights)
+            self.history = self.read_resumable(config.epochs)
+        elif history:
+            print(
+                f"note: {self.checkpoint.name} holds an unfinished run, which this one"
+                " will replace; --resume would continue it",
+                file=sys.stderr,
+            )
+        self.team = distribution.join() if config.distributed else distribution.Team()
+        self.images, batch_size = distribution.share(
+            dataset, config.batch_size, self.team
+        )
+        self.config = dataclasses.replace(config, batch_size=batch_size)
+        self.bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(None),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
+        callbacks = [self, Lines(self)]
+        if config.snapshots and self.team.process == 0:
+            callbacks.append(Snapshots(config.snapshots, self))
+        self.fit_options = {
+            "callbacks": callbacks,
+            "initial_epoch": len(self.history),
+            "verbose": 0,
+        }
+
+    def read_resumable(self, epochs: int) -> weights.History:
+        """Return the history of the run to resume; raise UserError if it differs."""
+        saved, history = weights.read(self.start)
+        ours = dict(self.settings["config"])
+        for name in ours.keys() - CHANGEABLE:
+            value = saved["config"].get(name)
+            value = tuple(value) if isinstance(value, list) else value
+            if ours[name] != value:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{self.start} was trained with {option} {value}")
+        if saved["checksum"] != self.settings["checksum"]:
+            images = saved["config"]["data"]
+            raise UserError(f"{self.start} was trained on other images: {images}")
+        if len(history) + (self.start != self.checkpoint) > epochs:
+            raise UserError(
+                f"{self.start} has been trained for {len(history)} epochs already:"
+                " --epochs takes the new total"
+            )
+        return history
+
+    def save(self) -> None:
+        """Replace the checkpoint, unless another run has written it meanwhile."""
+        if self.team.process != 0:
+            return
+        if weights.peek(self.checkpoint)[0] not in self.replaceable:
+            raise UserError(
+                f"another training writes {self.checkpoint}: give each its own --weights"
+            )
+        with distribution.one_process():
+            weights.save(self.model, self.checkpoint, self.settings, self.history)
+        self.replaceable = {self.settings["run"]}
+
+    # Ctrl-C sets a flag, which is checked between steps: an exception raised at any
+    # moment could be lost in a garbage collector, or interrupt a compiler.
+
+    def __enter__(self) -> "Run":
+        self.handler, self.interrupted = signal.getsignal(signal.SIGINT), False
+        self.bar.start()
+        if self.handler != signal.SIG_IGN:  # as it is in a shell's background jobs
+            signal.signal(signal.SIGINT, self.interrupt)
+        return self
+
+    def interrupt(self, *_) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.handler)  # A second Ctrl-C does not wait.
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.bar.stop()
+        signal.signal(signal.SIGINT, self.handler)
+        if error and self.team.processes > 1:
+            traceback.print_exception(error)
+            os._exit(1)  # Otherwise JAX waits 100 s for the other processes.
+
+    def check_interrupt(self, batch=None, logs=None) -> None:
+        if self.interrupted and self.history:
+            raise KeyboardInterrupt(
+                f"stopped after epoch {len(self.history)}: continue with --resume, or"
+                " draw what has been learned so far with --weights"
+                f" {shlex.quote(os.path.relpath(self.checkpoint))}"
+            )
+        if self.interrupted:
+            raise KeyboardInterrupt("stopped before the first epoch ended")
+
+    on_train_batch_end = on_test_batch_end = check_interrupt
+
+    def on_train_begin(self, logs=None) -> None:
+        if self.start:
+            self.model.optimizer.build(self.model.trainable_variables)
+            weights.load(self.model, self.start)
+        if self.claims:
+            self.save()
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        seed_epoch(self.model, self.seed, epoch)
+        self.learning_rate = float(self.model.optimizer.learning_rate)
+        self.clock = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        row = {name: float(logs[name]) for name in METRICS}
+        if not np.isfinite(list(row.values())).all():
+            raise UserError(
+                f"the loss is not finite after epoch {epoch + 1}: lower --learning-rate"
+            )
+        row["seconds"] = time.perf_counter() - self.clock
+        row["learning_rate"] = self.learning_rate
+        self.history.append(row)
+        self.save()
+        if self.log and self.team.process == 0:
+            write_log(self.log, self.history)
+
+    def on_train_end(self, logs=None) -> None:
+        if self.team.process == 0:
+            with weights.os_errors(f"write {self.path}"):
+                os.replace(self.checkpoint, os.path.realpath(self.path))
+
+    def report(self) -> None:
+        """Print the held-out loss, and what to do next."""
+        last, beta = self.history[-1], self.config.beta
+        print(
+            f"held-out loss {last['val_loss']:.2f} nats per image"
+            f" = reconstruction {last['val_reconstruction']:.2f}"
+            f" + {beta:g} · KL {last['val_kl']:.2f}"
+        )
+        option = "" if self.path == WEIGHTS else f" --weights {shlex.quote(self.path)}"
+        names = "plot_latent.py", "generate_grid.py"
+        commands = ", ".join(f"python {name}{option}" for name in names)
+        print(f"wrote {self.path}; next: {commands}")
+
+
+def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
+    """Seed all random numbers of an epoch from the run's seed and the epoch's number.
+
+    So a resumed run draws the same noise as an uninterrupted one.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign([rng.integers(2**31), 0])
+    if BACKEND != "tensorflow":  # where support.backend.batches shuffles
+        set_seed(int(rng.integers(2**31)))
+
+
+def write_log(path: str, history: weights.History) -> None:
+    """Write a history as CSV, with a line per epoch."""
+    with weights.replacing(path) as part, open(part, "w", newline="") as file:
+        table = csv.DictWriter(file, ["epoch", *history[0]])
+        table.writeheader()
+        table.writerows({"epoch": i} | row for i, row in enumerate(history, start=1))
