@@ -1,12 +1,13 @@
 """The weights file, and how any file is replaced atomically.
 
-A weights file is what Keras' `save_weights` writes, plus an attribute with the settings as JSON and
-a dataset with the losses of every epoch. A checkpoint has the same format and also
+A weights file is what Keras' `save_weights` writes, plus an attribute with the settings
+as JSON and a dataset with the losses of every epoch. A checkpoint has the same format and also
 holds the optimizer's state.
 """
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -87,7 +88,7 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
 
 
 def size(model: "keras.Model") -> int:
-    """Return an upper bound of a checkpoint's bytes: RMSprop keeps three more arrays."""
+    """Return the most bytes of a checkpoint: RMSprop keeps three more arrays."""
     return 17 * model.count_params() + 200_000
 
 
@@ -102,6 +103,9 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
             raise ValueError("another version of vae_mnist.py wrote it")
         if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
             raise ValueError("its settings are incomplete")
+        shape = settings["image_shape"]
+        if 4 * math.prod(int(side) for side in shape) > os.path.getsize(path):
+            raise ValueError(f"it is too small for images of shape {shape}")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
         if sum(sizes) > os.path.getsize(path):
@@ -112,7 +116,7 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
 
 
 def peek(path: str | os.PathLike) -> tuple[str | None, History]:
-    """Return the id and the history of the run in a file; (None, []) if there is none."""
+    """Return the id and the history of a file's run; None and [] if there is none."""
     try:
         settings, history = read(path)
     except UserError:  # Nothing that a run could lose.

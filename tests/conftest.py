@@ -166,9 +166,7 @@ def no_xla(few_steps=False):
 
     eagerly = few_steps and backend.BACKEND == "tensorflow"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            backend, "compile_options", lambda *_: {"run_eagerly": eagerly}
-        )
+        patch.setattr(backend, "compile_options", lambda *_: {"run_eagerly": eagerly})
         yield
 
 
