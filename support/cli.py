@@ -2,15 +2,14 @@
 
 import dataclasses
 import importlib.util
-import math
 import os
 import signal
 import sys
 import typing
 from collections.abc import Callable
 
-import tyro
 import typeguard
+import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
 BACKENDS = ("tensorflow", "jax", "torch")
