@@ -8,10 +8,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
-import zlib
 
-import hypothesis
-import hypothesis.extra.numpy
 import numpy as np
 import PIL.Image
 import pytest
@@ -25,14 +22,6 @@ LABELS = LABELS.astype("uint8")
 
 
 # .npz files
-
-
-def test_npz_files_keep_every_image_and_label(tmp_path):
-    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_test=LABELS, other=LABELS)
-    arrays = readers.read_npz(tmp_path / "a.npz")
-    assert arrays.keys() == {"x_train", "y_test"}
-    np.testing.assert_array_equal(arrays["x_train"], IMAGES)
-    np.testing.assert_array_equal(arrays["y_test"], LABELS)
 
 
 def npy(shape, content):
@@ -81,14 +70,6 @@ def test_hostile_npz_files_are_told_in_a_line(tmp_path, kind):
 
 # IDX files
 
-ARRAYS = hypothesis.extra.numpy.arrays(
-    np.uint8, hypothesis.extra.numpy.array_shapes(max_dims=3, min_side=0, max_side=5)
-)
-EACH = hypothesis.settings(
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-    deadline=None,
-)
-
 
 def idx_file(folder, name, content, zipped):
     path = folder / (name + ".gz" * zipped)
@@ -96,16 +77,14 @@ def idx_file(folder, name, content, zipped):
     return path
 
 
-@EACH
-@hypothesis.given(array=ARRAYS, cut=hypothesis.strategies.floats(0, 0.999))
 @pytest.mark.parametrize("zipped", [False, True])
-def test_idx_files_round_trip_unless_they_are_cut(tmp_path, zipped, array, cut):
-    path = idx_file(tmp_path, "a", idx(array), zipped)
-    np.testing.assert_array_equal(readers.read_idx(path), array)
+def test_truncated_idx_files(tmp_path, zipped):
+    path = idx_file(tmp_path, "a", idx(IMAGES[:2, :3, :2]), zipped)
     content = path.read_bytes()
-    path.write_bytes(content[: int(cut * len(content))])
-    with pytest.raises(UserError, match="cannot read .*; download it again"):
-        readers.read_idx(path)
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        with pytest.raises(UserError, match="cannot read .*; download it again"):
+            readers.read_idx(path)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -127,27 +106,25 @@ def test_hostile_idx_files(tmp_path, content, zipped):
         data.load(str(tmp_path))
 
 
-NAMES = {
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images.idx3-ubyte",  # Some copies have a period here.
-    "y_test": "t10k-labels.idx1-ubyte",
-}
-
-
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("parts", [4, 3, 2, 1])
+@pytest.mark.parametrize("parts", [4, 2, 1])
 def test_folders_of_idx_files(tmp_path, zipped, parts):
-    arrays = {"x_train": IMAGES, "y_train": LABELS}
-    arrays |= {"x_test": IMAGES[:5], "y_test": LABELS[:5]}
+    arrays = {
+        "train-images-idx3-ubyte": IMAGES,
+        "train-labels-idx1-ubyte": LABELS,
+        "t10k-images.idx3-ubyte": IMAGES[:5],  # Some copies have a period here.
+        "t10k-labels.idx1-ubyte": LABELS[:5],
+    }
     arrays = dict(list(arrays.items())[:parts])
     for name, array in arrays.items():
-        idx_file(tmp_path, NAMES[name], idx(array), zipped)
+        idx_file(tmp_path, name, idx(array), zipped)
     (tmp_path / "train-images-idx3-ubyte-folder").mkdir()
     read = readers.read_idx_folder(tmp_path)
-    assert read.keys() == arrays.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(read[name], array)
+    for name, array in zip(
+        ["x_train", "y_train", "x_test", "y_test"], arrays.values(), strict=False
+    ):
+        np.testing.assert_array_equal(read.pop(name), array)
+    assert not read
 
 
 def test_emnist_is_turned_upright_and_its_first_set_is_read(tmp_path):
@@ -307,27 +284,11 @@ def test_folders_without_images(tmp_path):
         readers.read_image_folder(tmp_path, 28, False)
 
 
-def png(side):
-    """Return a PNG of one color and side × side pixels, 1 bit each."""
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes(side * (1 + (side + 7) // 8)))),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body))
-        + kind
-        + body
-        + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-
-
 def test_decompression_bombs_are_skipped(tmp_path, capsys):
-    (tmp_path / "a.png").write_bytes(png(100))
-    (tmp_path / "bomb.png").write_bytes(png(20_000))
+    image_folder(tmp_path, ["a.png"])
+    PIL.Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
-    assert "skipped 1 of 2 files; the last one, bomb.png" in capsys.readouterr().err
+    assert "last one, bomb.png: Image size" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
@@ -342,8 +303,6 @@ def test_a_folder_without_permission():
             os.seteuid(65534)  # root may read everything
         with pytest.raises(UserError, match="no files to read"):
             data.load(str(folder))
-        with pytest.raises(UserError, match="there is no data set"):
-            data.load(str(folder / "a.npz"))
     finally:
         os.seteuid(user)
         folder.chmod(0o700)
