@@ -63,8 +63,9 @@ def load(
     elif path.suffix == ".npz" and os.path.isfile(path):
         arrays = readers.read_npz(path)
     else:
-        problem = f"there is no data set {source}: give --data {', '.join(NAMES)},"
-        raise UserError(f"{problem} an .npz file, or a folder of IDX files or images")
+        problem = "is not a data set" if os.path.exists(source) else "does not exist"
+        names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
+        raise UserError(f"{source} {problem}: give --data {names}")
     return assemble(arrays, str(path))
 
 
@@ -165,8 +166,8 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
         raise UserError(f"{name} has dtype {images.dtype}: give integers or floats")
     low, high, white = images.min(), images.max(), 255 if kind in "iu" else 1
     if not (low >= 0 and high <= white):  # also if they are NaN
-        problem = f"{name} has {images.dtype} pixels from {low} to {high}"
-        raise UserError(f"{problem}: divide by 255, or give integers from 0 to 255")
+        problem = f"{name} has {images.dtype} pixels from {low:g} to {high:g}: give"
+        raise UserError(f"{problem} integers from 0 to 255, or those divided by 255")
     if white == 255 and high == 1:
         raise UserError(f"{name} has no pixels but 0 and 1: multiply them by 255")
     scaled = images if white == 255 else np.rint(images * 255)

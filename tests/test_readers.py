@@ -271,7 +271,7 @@ def test_named_pipes_are_not_opened(tmp_path):
         os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match="fewer than 5 images"):
         data.load(str(tmp_path))
-    with pytest.raises(UserError, match="there is no data set"):
+    with pytest.raises(UserError, match="c.npz is not a data set"):
         data.load(str(tmp_path / "c.npz"))
 
 
