@@ -4,11 +4,11 @@
     python tests/benchmark.py --runs 1          a quick look
     python tests/benchmark.py --until 152       the time to that held-out loss
 
-Every contender trains in a process of its own, in turn, so that a drift of the machine's
-speed affects all of them. Seconds are the median over all epochs but each run's first,
-which compiles; the held-out loss is the mean over runs, which differ in their seed. With
---until, seconds count from the start of the process to the end of the first epoch whose
-held-out loss is that low.
+Every contender trains in a process of its own, in turn, so that a drift of the
+machine's speed affects all of them. Seconds are the median over all epochs but each
+run's first, which compiles; the held-out loss is the mean over runs, which differ in
+their seed. With --until, seconds count from the start of the process to the end of the
+first epoch whose held-out loss is that low.
 """
 
 import dataclasses
@@ -243,10 +243,11 @@ def main(options):
         else:
             seconds = statistics.median(s for run in times for s in run[1:])
             figure = None if None in figures else statistics.mean(figures)
-        first = seconds if name == "default" else first
-        figure = "" if figure is None else f"{figure:.1f}"
-        ratio = seconds / first
-        print(f"| {installed[name][0]} | {seconds:.2f} | {ratio:.2f} | {figure} |")
+        if name == "default":
+            baseline = seconds
+        cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
+        cells.append("" if figure is None else f"{figure:.1f}")
+        print("| " + " | ".join(cells) + " |")
     packages = ["tensorflow", "keras", "jax", "torch", "numpy"]
     versions = [
         f"{name} {importlib.metadata.version(name)}"
