@@ -154,9 +154,10 @@ class VAE(keras.Model):
         z_mean, z_log_sigma = encoder(seen)
         # Keras tracks a generator that is an argument: fresh noise at every step.
         seed = keras.random.SeedGenerator()
-        z = layers.Lambda(sample_latent, arguments={"seed": seed}, name="z")(
-            [z_mean, z_log_sigma]
+        sampling = layers.Lambda(
+            sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
         )
+        z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
         outputs = {

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import math
 import os
-import sys
 from collections.abc import Iterator
 
 import numpy as np

@@ -7,8 +7,8 @@ completes renames it to NAME.weights.h5; --resume continues one that did not.
 
 import csv
 import dataclasses
+import json
 import os
-import pathlib
 import secrets
 import shlex
 import signal
@@ -56,15 +56,11 @@ class Run(keras.callbacks.Callback):
             self.start = weights.find_unfinished(config.weights)
             self.history = self.read_resumable(config.epochs)
         elif history:
-            print(
-                f"note: {self.checkpoint.name} holds an unfinished run, which this one"
-                " will replace; --resume would continue it",
-                file=sys.stderr,
-            )
+            note = f"note: this run will replace {self.checkpoint.name}"
+            print(note + ", which --resume would continue", file=sys.stderr)
         self.team = distribution.join() if config.distributed else distribution.Team()
-        self.images, batch_size = distribution.share(
-            dataset, config.batch_size, self.team
-        )
+        shares = distribution.share(dataset, config.batch_size, self.team)
+        self.images, batch_size = shares
         self.config = dataclasses.replace(config, batch_size=batch_size)
         self.progress = Progress(self)
         callbacks = [self, self.progress]
@@ -79,13 +75,11 @@ class Run(keras.callbacks.Callback):
     def read_resumable(self, epochs: int) -> weights.History:
         """Return the history of the run to resume; raise UserError if it differs."""
         saved, history = weights.read(self.start)
-        ours = dict(self.settings["config"])
+        ours = json.loads(json.dumps(self.settings["config"]))  # as the file has it
         for name in ours.keys() - CHANGEABLE:
-            value = saved["config"].get(name)
-            value = tuple(value) if isinstance(value, list) else value
-            if ours[name] != value:
+            if ours[name] != saved["config"].get(name):
                 option = "--" + name.replace("_", "-")
-                raise UserError(f"{self.start} was trained with {option} {value}")
+                raise UserError(f"{self.start} was trained with another {option}")
         if saved["checksum"] != self.settings["checksum"]:
             images = saved["config"]["data"]
             raise UserError(f"{self.start} was trained on other images: {images}")

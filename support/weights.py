@@ -1,8 +1,8 @@
 """The weights file, and how any file is replaced atomically.
 
 A weights file is what Keras' `save_weights` writes, plus an attribute with the settings
-as JSON and a dataset with the losses of every epoch. A checkpoint has the same format and also
-holds the optimizer's state.
+as JSON and a dataset with the losses of every epoch. A checkpoint has the same format
+and also holds the optimizer's state.
 """
 
 import contextlib
@@ -59,17 +59,13 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
         os.replace(part, target)
 
 
-def check_writable(path: str | os.PathLike, size: int = 0) -> pathlib.Path:
-    """Return the real path of a file; raise UserError if `path` cannot be written.
-
-    size: bytes that the file will need.
-    """
+def check_writable(path: str | os.PathLike) -> pathlib.Path:
+    """Return the real path of a file; raise UserError if it cannot be written."""
     with os_errors(f"write {path}"):
         target = pathlib.Path(path).resolve()
         if target.exists() and not target.is_file():
             raise UserError(f"cannot write {path}: it exists and is not a file")
-        with tempfile.TemporaryFile(dir=target.parent) as file:
-            file.write(bytes(size))
+        tempfile.TemporaryFile(dir=target.parent).close()
     return target
 
 
@@ -135,9 +131,7 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
     Raises UserError if they do not fit the model or are not finite.
     """
     with reading(path), warnings.catch_warnings():
-        warnings.simplefilter(
-            "error", UserWarning
-        )  # Keras only warns of missing layers
+        warnings.simplefilter("error", UserWarning)  # Keras warns of missing layers.
         model.load_weights(path)
         if not all(np.isfinite(weight).all() for weight in model.get_weights()):
             raise ValueError("its weights are not finite")
@@ -151,8 +145,9 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"cannot use the weights in {path}: {error}; train again with vae_mnist.py"
+            f"cannot use the weights in {path}: {reason}; train again with vae_mnist.py"
         ) from error
 
 
