@@ -18,7 +18,6 @@ import zlib
 import numpy as np
 
 from support import readers
-from support.cli import UserError
 
 SOURCES = "x"
 

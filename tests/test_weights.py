@@ -130,11 +130,16 @@ def test_files_that_cannot_be_written(tmp_path, old, check):
         check(tmp_path / "no" / "file")
     with pytest.raises(UserError, match="exists and is not a file"):
         check(os.devnull)
-    with largest_file(10_000):
-        assert weights.check_writable(old, 9_000) == old
-        with pytest.raises(UserError, match="old.weights.h5: File too large"):
-            check(old, 11_000)
     assert_only(old, "old")
+
+
+def test_room_is_reserved_before_anything_is_written(old):
+    assert weights.check_writable(old) == old
+    with largest_file(10_000):
+        with pytest.raises(UserError, match="old.weights.h5: File too large"):
+            replace(old, 11_000)
+        with weights.replacing(old, 9_000) as part:
+            assert part.stat().st_size == 9_000
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="is root")
