@@ -59,10 +59,15 @@ def sample_pixels(x):
 def add_noise(x, stddev: float):
     """Return a layer's output: x plus Gaussian noise, clipped to [0, 1].
 
-    Also outside training, so that held-out losses are measured on noisy inputs.
+    Also outside training, so that held-out losses are measured on noisy inputs. (A
+    GaussianNoise layer adds none in `evaluate`, even if called with training=True.)
     """
-    noisy = layers.GaussianNoise(stddev)(x, training=True)
-    return layers.ReLU(max_value=1)(noisy)
+
+    def add(x, seed):
+        return ops.clip(x + stddev * keras.random.normal(ops.shape(x), seed=seed), 0, 1)
+
+    seed = keras.random.SeedGenerator()
+    return layers.Lambda(add, arguments={"seed": seed}, name="add_noise")(x)
 
 
 def default_batch_size(images: int) -> int:

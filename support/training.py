@@ -135,8 +135,8 @@ class Run(keras.callbacks.Callback):
     on_train_batch_end = on_test_batch_end = check_interrupt
 
     def on_train_begin(self, logs=None) -> None:
+        self.model.optimizer.build(self.model.trainable_variables)
         if self.start:
-            self.model.optimizer.build(self.model.trainable_variables)
             weights.load(self.model, self.start)
         if self.saves_at_once:
             self.save()

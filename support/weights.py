@@ -86,8 +86,13 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
             raise ValueError("another version of vae_mnist.py wrote it")
         if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
             raise ValueError("its settings are incomplete")
+        if not isinstance(settings["config"], dict):
+            raise ValueError("its config is not a dict of options")
         shape = settings["image_shape"]
-        if 4 * math.prod(int(side) for side in shape) > os.path.getsize(path):
+        sides = all(isinstance(side, int) and side > 0 for side in shape)
+        if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:
+            raise ValueError(f"its image_shape is {shape}")
+        if 4 * math.prod(shape) > os.path.getsize(path):
             raise ValueError(f"it is too small for images of shape {shape}")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
