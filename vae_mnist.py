@@ -23,30 +23,22 @@ class Config:
     """The hyperparameters of a run. Each is also a command-line option."""
 
     # The model
-    hidden: tuple[int, ...] = (
-        256,
-    )  # units of the encoder's hidden layers; the decoder mirrors them
+    hidden: tuple[int, ...] = (256,)  # units of the encoder's hidden layers
     latent_dim: int = 2  # dimensions of the latent space; two can be drawn
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: float = 1.0  # weight of the KL term; 1 makes the loss the negative ELBO
-    noise: float = (
-        0.0  # standard deviation of the noise that the encoder must see through
-    )
+    noise: float = 0.0  # standard deviation of noise that the encoder must see through
     binarize: bool = False  # sample each pixel, 0 or 1, at every step
 
     # The training
     epochs: int = 20  # passes over the training images
-    batch_size: int | None = (
-        None  # images per step; by default 100, or 1 % of a small data set
-    )
-    learning_rate: float = 1e-3  # at the start; a cosine takes it to 0
+    batch_size: int | None = None  # images per step; None: 100, or 1 % of a small set
+    learning_rate: float | None = None  # at the start; None: 0.001 / hidden layers
     seed: int = 0  # of all random numbers
 
     # The files
-    data: str = "mnist"  # mnist, fashion_mnist, mnist_sample, an .npz file, a folder of IDX files or of images
-    image_size: int | None = (
-        None  # height and width of a folder's images; by default 28
-    )
+    data: str = "mnist"  # a data set's name, an .npz file, a folder (docs/options.md)
+    image_size: int | None = None  # height and width of a folder's images; None: 28
     color: bool = False  # keep the colors of a folder's images
     weights: str = cli.WEIGHTS  # the file to write
     resume: bool = False  # continue an interrupted run
@@ -107,8 +99,8 @@ def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
 
     def wide():
-        # With so few inputs, Keras' narrow kernels and zero biases would start all units
-        # as near copies of each other. Wide ones tile the latent space from the start.
+        # With so few inputs, Keras' narrow kernels and zero biases would start all
+        # units as near copies of each other. Wide ones tile the latent space at once.
         return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
 
     first, *others = reversed(config.hidden)
@@ -160,11 +152,12 @@ class VAE(keras.Model):
         pixels = math.prod(image_shape)
         encoder, decoder = build_encoder(pixels, config), build_decoder(pixels, config)
         z_mean, z_log_sigma = encoder(seen)
-        # The generator is an argument so that Keras tracks it: fresh noise at every step.
+        # Keras tracks a generator that is an argument: fresh noise at every step.
         seed = keras.random.SeedGenerator()
-        z = layers.Lambda(sample_latent, arguments={"seed": seed}, name="z")(
-            [z_mean, z_log_sigma]
+        sampling = layers.Lambda(
+            sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
         )
+        z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
         outputs = {
@@ -208,7 +201,7 @@ class VAE(keras.Model):
         return z_mean, z_log_sigma
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return the images of latent points: each pixel's probability of being white."""
+        """Return images of latent points: each pixel's probability of being white."""
         logits = self.decoder.predict(z, batch_size=1000, verbose=0)
         return ops.convert_to_numpy(ops.sigmoid(logits)).reshape(-1, *self.image_shape)
 
@@ -223,19 +216,16 @@ def train(vae, images, held_out, initial_epoch=0, **fit_options):
     """
     config = vae.config
     batch_size = config.batch_size or backend.default_batch_size(len(images))
-    steps, epochs = (
-        math.ceil(len(images) / batch_size),
-        range(initial_epoch, config.epochs),
-    )
-    schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / len(config.hidden), steps * config.epochs
-    )
+    steps = math.ceil(len(images) / batch_size)
+    rate = config.learning_rate
+    if rate is None:
+        rate = 1e-3 / len(config.hidden)  # Deeper networks take smaller steps.
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * config.epochs)
     vae.compile(
         keras.optimizers.RMSprop(schedule, momentum=0.9, centered=True),
-        **backend.compile_options(
-            vae, batch_size, steps
-        ),  # XLA, several steps per call
+        **backend.compile_options(vae, batch_size, steps, bool(config.snapshots)),
     )
+    epochs = range(initial_epoch, config.epochs)
     return vae.fit(
         **backend.shuffled(images, batch_size, config.seed, epochs),
         initial_epoch=initial_epoch,

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import math
 import os
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -71,10 +70,12 @@ def default_batch_size(images: int) -> int:
     return min(100, max(1, images // 100))
 
 
-def compile_options(model: keras.Model, batch_size: int, steps: int) -> dict:
+def compile_options(
+    model: keras.Model, batch_size: int, steps: int, fine: bool = False
+) -> dict:
     """Return the arguments of Model.compile that halve the time of an epoch.
 
-    steps: per epoch.
+    steps: per epoch. fine: whether callbacks must see every hundredth of an epoch.
     """
     if BACKEND == "torch":  # no XLA, and always one step per call
         return {}
@@ -82,8 +83,8 @@ def compile_options(model: keras.Model, batch_size: int, steps: int) -> dict:
         use_philox()
     # One step per call spends more time on Python than on the model. But callbacks, and
     # so Ctrl-C, run between calls only: large models take fewer steps per call.
-    per_call = int(5e9 / (model.count_params() * batch_size))
-    per_call = max(1, min(per_call, 100, steps))
+    prompt = int(5e9 / (model.count_params() * batch_size))
+    per_call = max(1, min(steps // 100 if fine else 100, steps, prompt))
     # "auto" leaves XLA out on TensorFlow's CPU.
     return {"jit_compile": True, "steps_per_execution": per_call}
 

@@ -1,6 +1,9 @@
-"""What Keras calls during a run besides the checkpoint: printed lines, snapshots."""
+"""What a run shows and keeps while it trains: losses, a progress bar, snapshots."""
 
 import pathlib
+import sys
+
+from rich import progress
 
 from support import distribution, weights
 from support.backend import keras
@@ -10,30 +13,42 @@ METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "va
 EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
 
 
-class Lines(keras.callbacks.Callback):
-    """Print a line per epoch and, on a terminal, move the run's progress bar."""
+class Progress(keras.callbacks.Callback):
+    """Print a line per epoch and, on a terminal, show a bar with the time left.
+
+    run: the training.Run, whose history it prints and which stops the bar.
+    """
 
     def __init__(self, run):
         super().__init__()
         self.run = run
+        self.bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(None),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        )
 
     def on_train_begin(self, logs=None) -> None:
         epochs, done = self.params["epochs"], len(self.run.history)
         print(f"training on {len(self.run.images[0]):,} images, {epochs} epochs")
-        self.task = self.run.bar.add_task("", total=epochs, completed=done)
+        self.task = self.bar.add_task("", total=epochs, completed=done)
         self.share = self.model.steps_per_execution / self.params["steps"]
+        self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None) -> None:
         epoch = f"epoch {len(self.run.history) + 1}/{self.params['epochs']}"
         description = f"{epoch}  loss {logs['loss']:.2f}"
-        self.run.bar.update(self.task, advance=self.share, description=description)
+        self.bar.update(self.task, advance=self.share, description=description)
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = self.run.history[-1]
         losses = "  ".join(f"{name} {row[name]:.2f}" for name in METRICS[:4])
         count = f"{epoch + 1}/{self.params['epochs']}"
         print(f"epoch {count}  {losses}  {row['seconds']:.0f} s", flush=True)
-        self.run.bar.update(self.task, completed=epoch + 1)
+        self.bar.update(self.task, completed=epoch + 1)
 
 
 class Snapshots(keras.callbacks.Callback):

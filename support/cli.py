@@ -2,14 +2,14 @@
 
 import dataclasses
 import importlib.util
-import math
 import os
+import signal
 import sys
 import typing
 from collections.abc import Callable
 
-import tyro
 import typeguard
+import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -39,29 +39,26 @@ def parse(kind: type[Options], docstring: str) -> Options:
     """Parse the command line into a dataclass, one option per field.
 
     A field's comment is its help text. With --resume, options you leave out come from
-    the unfinished run. Exits with a message if an option is impossible.
+    the checkpoint. Exits with a message if an option is impossible.
     """
+    no_pairs, no_none = tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone
     try:
         check_backend()
-        options = parse_into(kind, docstring, None)
+        options = tyro.cli(kind, description=docstring, config=(no_pairs, no_none))
+        check(options)
         if getattr(options, "resume", False):
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
             saved = make(kind, settings["config"] | {"weights": options.weights})
-            options = parse_into(kind, docstring, saved)
-        check(options)
+            options = tyro.cli(kind, default=saved, config=(no_none,))
+            check(options)
     except UserError as error:
         sys.exit(f"error: {error}")
+    on_ctrl_c(signal.SIG_DFL)  # ends the imports without a traceback of theirs
     if sys.stdout.isatty():
         print("loading Keras, which takes a few seconds", flush=True)
     return options
-
-
-def parse_into(kind: type[Options], docstring: str, default: Options | None) -> Options:
-    """Call tyro: no --no-FLAG beside each --FLAG, no None among the values."""
-    style = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    return tyro.cli(kind, description=docstring, default=default, config=style)
 
 
 def run(main: Callable[[Options], None], options: Options) -> None:
@@ -69,14 +66,24 @@ def run(main: Callable[[Options], None], options: Options) -> None:
 
     Status 1 means a UserError, 130 Ctrl-C, as in a shell.
     """
+    on_ctrl_c(signal.default_int_handler)
     sys.stdout.reconfigure(errors="replace")  # terminals without σ or →
+    if keras := sys.modules.get("keras"):
+        # Keras' shortened tracebacks leave out the line of an error inside a layer.
+        keras.config.disable_traceback_filtering()
     try:
         main(options)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt as interrupt:
-        print(f"stopped{interrupt}", file=sys.stderr)
+        print(str(interrupt) or "stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def on_ctrl_c(handler) -> None:
+    """Install a SIGINT handler unless SIGINT is ignored (background jobs)."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
 
 
 def make(kind: type[Options], values: dict) -> Options:
@@ -86,9 +93,8 @@ def make(kind: type[Options], values: dict) -> Options:
     wrong type or is out of range.
     """
     try:
-        options = kind(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
+        lists = {name: v for name, v in values.items() if isinstance(v, list)}
+        options = kind(**values | {name: tuple(v) for name, v in lists.items()})
         for name, hint in typing.get_type_hints(kind).items():
             typeguard.check_type(getattr(options, name), hint)
     except (TypeError, typeguard.TypeCheckError) as error:
@@ -106,8 +112,9 @@ def check(options: Options) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 counts = isinstance(number, int) and field.name not in FROM_ZERO
-                if not counts <= number < math.inf:
-                    raise UserError(f"{name} {number}: give {int(counts)} or more")
+                if not counts <= number < 2**32:
+                    least = int(counts)
+                    raise UserError(f"{name} {number}: give a number from {least} up")
 
 
 def check_backend() -> None:

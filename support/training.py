@@ -1,4 +1,4 @@
-"""A training run: checkpoints, resuming, Ctrl-C, the progress bar, snapshots.
+"""A training run: its checkpoint, resuming, Ctrl-C, its log.
 
 After every epoch the checkpoint, NAME.checkpoint.weights.h5, is replaced. It holds all
 that the next epoch depends on: weights, optimizer, settings, history. A run that
@@ -7,8 +7,8 @@ completes renames it to NAME.weights.h5; --resume continues one that did not.
 
 import csv
 import dataclasses
+import json
 import os
-import pathlib
 import secrets
 import shlex
 import signal
@@ -17,12 +17,11 @@ import time
 import traceback
 
 import numpy as np
-from rich import progress
 
 from support import data, distribution, weights
 from support.backend import BACKEND, keras, set_seed
-from support.callbacks import METRICS, Lines, Snapshots
-from support.cli import WEIGHTS, UserError
+from support.callbacks import METRICS, Progress, Snapshots
+from support.cli import WEIGHTS, UserError, on_ctrl_c
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
 PLACES = {"weights", "log", "snapshots", "resume", "distributed"}  # options not stored
@@ -50,32 +49,21 @@ class Run(keras.callbacks.Callback):
             "run": secrets.token_hex(8),
         }
         unfinished, history = weights.peek(self.checkpoint)
-        self.replaceable = {self.settings["run"], unfinished}  # runs, by their ids
-        self.claims = config.resume or not history  # the checkpoint, from the start
+        self.replaceable = {None, self.settings["run"], unfinished}  # ids of runs
+        self.saves_at_once = config.resume or not history
         self.start, self.history = None, []
         if config.resume:
             self.start = weights.find_unfinished(config.weights)
             self.history = self.read_resumable(config.epochs)
         elif history:
-            print(
-                f"note: {self.checkpoint.name} holds an unfinished run, which this one"
-                " will replace; --resume would continue it",
-                file=sys.stderr,
-            )
+            note = f"note: this run will replace {self.checkpoint.name}"
+            print(note + ", which --resume would continue", file=sys.stderr)
         self.team = distribution.join() if config.distributed else distribution.Team()
-        self.images, batch_size = distribution.share(
-            dataset, config.batch_size, self.team
-        )
+        shares = distribution.share(dataset, config.batch_size, self.team)
+        self.images, batch_size = shares
         self.config = dataclasses.replace(config, batch_size=batch_size)
-        self.bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(None),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("left"),
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        )
-        callbacks = [self, Lines(self)]
+        self.progress = Progress(self)
+        callbacks = [self, self.progress]
         if config.snapshots and self.team.process == 0:
             callbacks.append(Snapshots(config.snapshots, self))
         self.fit_options = {
@@ -87,13 +75,11 @@ class Run(keras.callbacks.Callback):
     def read_resumable(self, epochs: int) -> weights.History:
         """Return the history of the run to resume; raise UserError if it differs."""
         saved, history = weights.read(self.start)
-        ours = dict(self.settings["config"])
+        ours = json.loads(json.dumps(self.settings["config"]))  # as the file has it
         for name in ours.keys() - CHANGEABLE:
-            value = saved["config"].get(name)
-            value = tuple(value) if isinstance(value, list) else value
-            if ours[name] != value:
+            if ours[name] != saved["config"].get(name):
                 option = "--" + name.replace("_", "-")
-                raise UserError(f"{self.start} was trained with {option} {value}")
+                raise UserError(f"{self.start} was trained with another {option}")
         if saved["checksum"] != self.settings["checksum"]:
             images = saved["config"]["data"]
             raise UserError(f"{self.start} was trained on other images: {images}")
@@ -110,29 +96,28 @@ class Run(keras.callbacks.Callback):
             return
         if weights.peek(self.checkpoint)[0] not in self.replaceable:
             raise UserError(
-                f"another training writes {self.checkpoint}: give each its own --weights"
+                f"another training now writes {self.checkpoint}:"
+                " give each training its own --weights"
             )
         with distribution.one_process():
             weights.save(self.model, self.checkpoint, self.settings, self.history)
-        self.replaceable = {self.settings["run"]}
+        self.replaceable = {None, self.settings["run"]}
 
     # Ctrl-C sets a flag, which is checked between steps: an exception raised at any
     # moment could be lost in a garbage collector, or interrupt a compiler.
 
     def __enter__(self) -> "Run":
         self.handler, self.interrupted = signal.getsignal(signal.SIGINT), False
-        self.bar.start()
-        if self.handler != signal.SIG_IGN:  # as it is in a shell's background jobs
-            signal.signal(signal.SIGINT, self.interrupt)
+        on_ctrl_c(self.interrupt)
         return self
 
     def interrupt(self, *_) -> None:
         self.interrupted = True
-        signal.signal(signal.SIGINT, self.handler)  # A second Ctrl-C does not wait.
+        on_ctrl_c(self.handler)  # A second Ctrl-C does not wait.
 
     def __exit__(self, kind, error, trace) -> None:
-        self.bar.stop()
-        signal.signal(signal.SIGINT, self.handler)
+        self.progress.bar.stop()
+        on_ctrl_c(self.handler)
         if error and self.team.processes > 1:
             traceback.print_exception(error)
             os._exit(1)  # Otherwise JAX waits 100 s for the other processes.
@@ -153,7 +138,7 @@ class Run(keras.callbacks.Callback):
         if self.start:
             self.model.optimizer.build(self.model.trainable_variables)
             weights.load(self.model, self.start)
-        if self.claims:
+        if self.saves_at_once:
             self.save()
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
@@ -190,7 +175,8 @@ class Run(keras.callbacks.Callback):
         option = "" if self.path == WEIGHTS else f" --weights {shlex.quote(self.path)}"
         names = "plot_latent.py", "generate_grid.py"
         commands = ", ".join(f"python {name}{option}" for name in names)
-        print(f"wrote {self.path}; next: {commands}")
+        if self.team.process == 0:
+            print(f"wrote {self.path}; next: {commands}")
 
 
 def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:

@@ -1,12 +1,13 @@
 """The weights file, and how any file is replaced atomically.
 
-A weights file is what Keras' `save_weights` writes, plus an attribute with the settings as JSON and
-a dataset with the losses of every epoch. A checkpoint has the same format and also
-holds the optimizer's state.
+A weights file is what Keras' `save_weights` writes, plus an attribute with the settings
+as JSON and a dataset with the losses of every epoch. A checkpoint has the same format
+and also holds the optimizer's state.
 """
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -58,17 +59,13 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
         os.replace(part, target)
 
 
-def check_writable(path: str | os.PathLike, size: int = 0) -> pathlib.Path:
-    """Return the real path of a file; raise UserError if `path` cannot be written.
-
-    size: bytes that the file will need.
-    """
+def check_writable(path: str | os.PathLike) -> pathlib.Path:
+    """Return the real path of a file; raise UserError if it cannot be written."""
     with os_errors(f"write {path}"):
         target = pathlib.Path(path).resolve()
         if target.exists() and not target.is_file():
             raise UserError(f"cannot write {path}: it exists and is not a file")
-        with tempfile.TemporaryFile(dir=target.parent) as file:
-            file.write(bytes(size))
+        tempfile.TemporaryFile(dir=target.parent).close()
     return target
 
 
@@ -87,7 +84,7 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
 
 
 def size(model: "keras.Model") -> int:
-    """Return an upper bound of a checkpoint's bytes: RMSprop keeps three more arrays."""
+    """Return the most bytes of a checkpoint: RMSprop keeps three more arrays."""
     return 17 * model.count_params() + 200_000
 
 
@@ -102,6 +99,9 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
             raise ValueError("another version of vae_mnist.py wrote it")
         if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
             raise ValueError("its settings are incomplete")
+        shape = settings["image_shape"]
+        if 4 * math.prod(int(side) for side in shape) > os.path.getsize(path):
+            raise ValueError(f"it is too small for images of shape {shape}")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
         if sum(sizes) > os.path.getsize(path):
@@ -112,7 +112,7 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
 
 
 def peek(path: str | os.PathLike) -> tuple[str | None, History]:
-    """Return the id and the history of the run in a file; (None, []) if there is none."""
+    """Return the id and the history of a file's run; None and [] if there is none."""
     try:
         settings, history = read(path)
     except UserError:  # Nothing that a run could lose.
@@ -126,9 +126,7 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
     Raises UserError if they do not fit the model or are not finite.
     """
     with reading(path), warnings.catch_warnings():
-        warnings.simplefilter(
-            "error", UserWarning
-        )  # Keras only warns of missing layers
+        warnings.simplefilter("error", UserWarning)  # Keras warns of missing layers.
         model.load_weights(path)
         if not all(np.isfinite(weight).all() for weight in model.get_weights()):
             raise ValueError("its weights are not finite")
@@ -142,8 +140,9 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"cannot use the weights in {path}: {error}; train again with vae_mnist.py"
+            f"cannot use the weights in {path}: {reason}; train again with vae_mnist.py"
         ) from error
 
 
