@@ -58,8 +58,8 @@ LABELS = {  # of the losses, as the report prints them
 
 def log_normal(z, mean, log_sigma):
     """Return log N(z; mean, σ²I), summed over the last axis; log_sigma is log σ."""
-    log_density = -0.5 * ((z - mean) / ops.exp(log_sigma)) ** 2 - log_sigma
-    return ops.sum(log_density - 0.5 * math.log(2 * math.pi), axis=-1)
+    squares = ((z - mean) / ops.exp(log_sigma)) ** 2 + math.log(2 * math.pi)
+    return -ops.sum(squares / 2 + log_sigma, axis=-1)
 
 
 def importance_weights(vae: VAE, x, z_mean, z_log_sigma, samples: int, seed):
@@ -123,8 +123,7 @@ def exact_losses(vae: VAE, x: np.ndarray, z_mean: np.ndarray) -> np.ndarray | No
 
     Halve the step until that changes less than TOLERANCE; None if it never does.
     """
-    reach = max(5.0, np.abs(z_mean).max() + 1)
-    step, before = 0.1, np.inf
+    reach, step, before = max(5.0, np.abs(z_mean).max() + 1), 0.1, np.inf
     while 2 * reach / step <= POINTS:
         losses = quadrature(vae, x, reach, step)
         if abs(losses.mean() - before) < TOLERANCE:
@@ -139,7 +138,7 @@ def neighbors_vote(vae: VAE, dataset: data.Dataset, z_mean) -> float | None:
     if known is None or dataset.y_test is None or len(known) < NEIGHBORS:
         return None
     voters.fit(vae.encode(dataset.x_train)[0], known)
-    return float(voters.score(z_mean, dataset.y_test))
+    return voters.score(z_mean, dataset.y_test)
 
 
 def evaluate_images(

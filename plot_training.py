@@ -26,6 +26,7 @@ class Options:
 if __name__ == "__main__":
     options = cli.parse(Options, __doc__)  # before the slow imports below
 
+import itertools
 import os
 import pathlib
 import sys
@@ -60,7 +61,7 @@ def read_history(path: str) -> tuple[str, History]:
     _, rows = weights.read(newest)
     if not rows:
         raise UserError(f"{newest} has no completed epoch: there is no curve to draw")
-    name = os.path.basename(path).removesuffix(weights.SUFFIX)
+    name = path.removesuffix(weights.SUFFIX)
     history = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return name if newest == path else f"{name} (unfinished)", history
 
@@ -83,25 +84,23 @@ def draw_training(name: str, history: History) -> Figure:
     axes = figure.subplot_mosaic(
         [["loss", "reconstruction"], ["loss", "kl"], ["loss", "rate"]],
         width_ratios=[3, 2],
-        height_ratios=[3, 3, 2],
     )
     titles = {
         "loss": f"loss of {name} = reconstruction + β·KL",
         "reconstruction": "reconstruction, −log p(x|z)",
         "kl": "KL, from q(z|x) to the prior",
     }
+    training = "training images, averaged while learning"
+    held_out = "held-out images, after the epoch"
     for key, title in titles.items():
-        draw_curve(axes[key], history[key], "training images, averaged while learning", "C0")
-        label = "held-out images, after the epoch"
-        draw_curve(axes[key], history[f"val_{key}"], label, "C1")
+        draw_curve(axes[key], history[key], training, "C0")
+        draw_curve(axes[key], history[f"val_{key}"], held_out, "C1")
         axes[key].set_title(title, size="medium")
     epoch, loss = best(history)
     axes["loss"].plot(epoch, loss, "C1*", markersize=14)
     axes["loss"].set(xlabel="epoch", ylabel="nats per image")
-    axes["loss"].legend(
-        title=f"best: {loss:.2f} on held-out images, in epoch {epoch}",
-        alignment="left",
-    )
+    title = f"best: {loss:.2f} on held-out images, in epoch {epoch}"
+    axes["loss"].legend(title=title, alignment="left")
     draw_curve(axes["rate"], history["learning_rate"], "learning rate", "0.6")
     axes["rate"].set_title("learning rate", size="medium")
     axes["rate"].set(xlabel="epoch", ylim=(0, None))
@@ -126,39 +125,26 @@ def draw_comparison(histories: Sequence[tuple[str, History]]) -> Figure:
 
 
 class Frame(typing.NamedTuple):
-    """What the film shows of a snapshot.
+    """What the film shows of a snapshot."""
 
-    epochs: how long it was trained. loss: held-out, in nats per image.
-    points: z_mean of some held-out images in the plane, shape (n, 2).
-    manifold: decoded images of the same plane, tiled, uint8.
-    """
-
-    epochs: float
-    loss: float
-    points: np.ndarray
-    manifold: np.ndarray
+    epochs: float  # of training
+    loss: float  # held-out, in nats per image
+    points: np.ndarray  # z_mean of some held-out images in the plane, (n, 2)
+    manifold: np.ndarray  # decoded images of the same plane, tiled, uint8
 
 
-def list_snapshots(folder: str) -> list[pathlib.Path]:
-    """Return the snapshots in a folder, in the order in which they were saved."""
-    paths = sorted(pathlib.Path(folder).glob("[0-9]*.[0-9][0-9]" + weights.SUFFIX))
-    if not paths:
-        raise UserError(
-            f"no snapshots in {folder}: python vae_mnist.py --snapshots {folder}"
-            " saves them during a training"
-        )
-    return paths
+def count_epochs(snapshot: pathlib.Path) -> float:
+    """Return how long a snapshot was trained: 003.00.weights.h5 for 3 epochs."""
+    return float(snapshot.name.removesuffix(weights.SUFFIX))
 
 
 def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
     """Return the Frame of a snapshot, loading its weights into a compiled VAE.
 
-    held_out: the images for the loss, uint8; images: those for the points; dims: the
-    two latent dimensions of the plane.
+    held_out: the images for the loss; images: for the points; dims: of the plane.
     """
     weights.load(vae, path)
     _, history = weights.read(path)
-    epochs = float(path.name.removesuffix(weights.SUFFIX))
     if history:
         loss = history[-1]["val_loss"]
     else:  # saved during the first epoch
@@ -167,22 +153,20 @@ def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
     directions = np.eye(z_mean.shape[1])[dims]
     decoded = vae.decode(pictures.plane_grid(pictures.quantiles(SIZE), directions))
     manifold = np.round(255 * pictures.tile(decoded, SIZE)).astype("uint8")
-    return Frame(epochs, loss, z_mean[:, dims], manifold)
+    return Frame(count_epochs(path), loss, z_mean[:, dims], manifold)
 
 
-def draw_frames(
-    frames: Sequence[Frame], labels, class_names, dims: Sequence[int]
-) -> Iterator[Figure]:
-    """Yield one matplotlib Figure again and again, with the next Frame drawn into it.
+def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[Figure]:
+    """Yield one Figure again and again, with the next Frame drawn into it.
 
     labels, class_names: of the points, as pictures.draw_clusters takes them.
     """
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     reach = max(pictures.find_reach(frame.points) for frame in frames)
-    last = frames[-1]  # The names stay where its classes are.
-    clusters = pictures.draw_clusters(left, last.points, labels, class_names, reach)
-    picture = right.imshow(last.manifold, cmap="gray", vmin=0, vmax=255)
+    points, manifold = frames[-1][2:]  # The names stay where its classes are.
+    clusters = pictures.draw_clusters(left, points, labels, class_names, reach)
+    picture = right.imshow(manifold, cmap="gray", vmin=0, vmax=255)
     for axes in left, right:
         axes.set(xlabel=f"z[{dims[0]}]", ylabel=f"z[{dims[1]}]")
     right.set(xticks=[], yticks=[])
@@ -220,38 +204,33 @@ def write_gif(figures: Iterable[Figure], path: str | os.PathLike) -> None:
 
 def write_mp4(figures: Iterable[Figure], path: str | os.PathLike) -> None:
     """Write the successive states of a figure as a video, with ffmpeg."""
-    writer = animation.FFMpegWriter(fps=FRAMES_PER_SECOND)
-    figures = iter(figures)
+    writer, figures = animation.FFMpegWriter(fps=FRAMES_PER_SECOND), iter(figures)
     figure = next(figures)
+    stay = [figure] * (FRAMES_PER_SECOND * LAST - 1)
     with writer.saving(figure, path, figure.dpi):
-        writer.grab_frame()
-        for _ in figures:
-            writer.grab_frame()
-        for _ in range(FRAMES_PER_SECOND * LAST - 1):
+        for _ in itertools.chain([figure], figures, stay):
             writer.grab_frame()
 
 
 def make_film(folder: str, path: str, source: str | None = None) -> None:
-    """Write a film of the snapshots in a folder.
-
-    source: other images than those of the training.
-    """
+    """Write a film of the snapshots in a folder; source: of other images to show."""
     from vae_mnist import load_vae  # The curve needs no Keras, which takes seconds.
 
-    snapshots = list_snapshots(folder)
+    names = "[0-9]*.[0-9][0-9]" + weights.SUFFIX
+    snapshots = sorted(pathlib.Path(folder).glob(names), key=count_epochs)
+    if not snapshots:
+        raise UserError(f"no snapshots in {folder}: train with --snapshots {folder}")
     vae, settings = load_vae(snapshots[-1])
     pictures.check_plane(vae.config.latent_dim)
     dataset = data.load_again(settings, folder, source)
     dims = sorted(pictures.rank_dims(vae.decode, vae.config.latent_dim)[:2])
     chosen = np.random.default_rng(0).permutation(len(dataset.x_test))[:IMAGES]
-    images = dataset.x_test[chosen]
+    arrays = dataset.x_test, dataset.x_test[chosen], dims
     labels = None if dataset.y_test is None else dataset.y_test[chosen]
     vae.compile(optimizer=None)
     bar = {"disable": not sys.stdout.isatty(), "transient": True}
-    frames = [
-        make_frame(vae, snapshot, dataset.x_test, images, dims)
-        for snapshot in track(snapshots, "decoding", **bar)
-    ]
+    snapshots = track(snapshots, "decoding", **bar)
+    frames = [make_frame(vae, snapshot, *arrays) for snapshot in snapshots]
     figures = draw_frames(frames, labels, dataset.class_names, dims)
     figures = track(figures, "drawing", len(frames), **bar)
     with weights.replacing(path) as part:
@@ -259,8 +238,10 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     print(f"wrote {path}")
 
 
-def check_film(options: Options) -> None:
-    """Raise UserError unless the film can be written."""
+def check(options: Options) -> None:
+    """Raise UserError if options do not go together or a file cannot be written."""
+    if not (options.film or options.snapshots or options.data):
+        return pictures.check_picture(options.output, options.show)
     if not options.film or not options.snapshots:
         raise UserError("a film needs both --film FILE and --snapshots FOLDER")
     if (options.weights, options.output) != (Options.weights, Options.output):
@@ -273,13 +254,9 @@ def check_film(options: Options) -> None:
 
 
 def main(options: Options) -> None:
-    if options.film or options.snapshots:
-        check_film(options)
-        make_film(options.snapshots, options.film, options.data)
-        return
-    if options.data:
-        raise UserError("--data is for the film: a curve needs no images")
-    pictures.check_picture(options.output, options.show)
+    check(options)
+    if options.film:
+        return make_film(options.snapshots, options.film, options.data)
     runs = [read_history(path) for path in options.weights]
     figure = draw_training(*runs[0]) if len(runs) == 1 else draw_comparison(runs)
     pictures.save_picture(figure, options.output, options.show)
