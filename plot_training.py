@@ -66,9 +66,8 @@ def read_history(path: str) -> tuple[str, History]:
     return name if newest == path else f"{name} (unfinished)", history
 
 
-def best(history: History) -> tuple[int, float]:
-    """Return the epoch of the lowest held-out loss, counted from 1, and that loss."""
-    losses = history["val_loss"]
+def best(losses: np.ndarray) -> tuple[int, float]:
+    """Return the epoch of the lowest loss, counted from 1, and that loss."""
     return int(np.argmin(losses)) + 1, float(losses.min())
 
 
@@ -96,7 +95,7 @@ def draw_training(name: str, history: History) -> Figure:
         draw_curve(axes[key], history[key], training, "C0")
         draw_curve(axes[key], history[f"val_{key}"], held_out, "C1")
         axes[key].set_title(title, size="medium")
-    epoch, loss = best(history)
+    epoch, loss = best(history["val_loss"])
     axes["loss"].plot(epoch, loss, "C1*", markersize=14)
     axes["loss"].set(xlabel="epoch", ylabel="nats per image")
     title = f"best: {loss:.2f} on held-out images, in epoch {epoch}"
@@ -112,7 +111,7 @@ def draw_comparison(histories: Sequence[tuple[str, History]]) -> Figure:
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
     for number, (name, history) in enumerate(histories):
-        epoch, loss = best(history)
+        epoch, loss = best(history["val_loss"])
         label = f"{name}: best {loss:.2f}, in epoch {epoch}"
         draw_curve(axes, history["val_loss"], label, f"C{number}")
         axes.plot(epoch, loss, f"C{number}*", markersize=14)
@@ -240,17 +239,18 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
 
 def check(options: Options) -> None:
     """Raise UserError if options do not go together or a file cannot be written."""
-    if not (options.film or options.snapshots or options.data):
+    film, folder, curve = options.film, options.snapshots, Options()
+    if not (film or folder or options.data):
         return pictures.check_picture(options.output, options.show)
-    if not options.film or not options.snapshots:
+    if not film or not folder:
         raise UserError("a film needs both --film FILE and --snapshots FOLDER")
-    if (options.weights, options.output) != (Options.weights, Options.output):
+    if (options.weights, options.output) != (curve.weights, curve.output):
         raise UserError("--film draws no curve: leave out --weights and --output")
-    if not options.film.endswith((".gif", ".mp4")):
-        raise UserError(f"--film {options.film}: end the name in .gif or .mp4")
-    if options.film.endswith(".mp4") and not animation.writers.is_available("ffmpeg"):
-        raise UserError(f"{options.film} needs ffmpeg, which is missing: name a .gif")
-    weights.check_writable(options.film)
+    if not film.endswith((".gif", ".mp4")):
+        raise UserError(f"--film {film}: end the name in .gif or .mp4")
+    if film.endswith(".mp4") and not animation.writers.is_available("ffmpeg"):
+        raise UserError(f"{film} needs ffmpeg, which is missing: name a .gif")
+    weights.check_writable(film)
 
 
 def main(options: Options) -> None:

@@ -1,5 +1,6 @@
 """What the pictures share: the latent plane, the colors of classes, tiling, saving."""
 
+import itertools
 import pathlib
 import statistics
 import warnings
@@ -10,7 +11,6 @@ import matplotlib as mpl
 import numpy as np
 import PIL.Image
 from matplotlib import patches, patheffects
-from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from scipy import ndimage
 
@@ -23,6 +23,7 @@ COLORS = (
     *("#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"),
     *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
 )
+ENDINGS = (".png", ".jpg", ".svg", ".pdf", ".eps", ".tif", ".webp")  # of pictures
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 
 
@@ -71,36 +72,31 @@ def find_reach(points: np.ndarray) -> float:
     return max(2.5, 1.03 * float(np.quantile(np.abs(points).max(axis=1), 0.995)))
 
 
-def place_names(
-    points: np.ndarray, labels: np.ndarray, names: Sequence[str], reach: float
-) -> list[tuple[int, float, float]]:
+def place_names(points, labels, names: Sequence[str], reach: float, size: float):
     """Return (class, x, y) of each name: where its class is densest, without overlaps.
 
-    A class that is dense in two distant places is named in both.
+    A class of 50 points or more that is dense in two distant places is named in both.
+    size: of the letters, in the units of the points.
     """
-    places, bins = [], 60
-    for label in range(len(names)):
-        limits = [[-reach, reach]] * 2
-        density, edges, _ = np.histogram2d(
-            *points[labels == label].T, bins, range=limits
-        )
+    places, limits, bins = [], [[-reach, reach]] * 2, 60
+    for again, label in itertools.product([False, True], range(len(names))):
+        own = points[labels == label]
+        density, edges, _ = np.histogram2d(*own.T, bins, range=limits)
         density = ndimage.gaussian_filter(density, 1.5)
-        for place in np.argsort(-density, axis=None):
-            index = np.unravel_index(place, density.shape)
-            if density[index] <= density.max() / 2:
-                break
-            x, y = edges[list(index)] + reach / bins
-            if all(
-                abs(y - other_y) > reach / 9
-                or abs(x - other_x)
-                > reach / 40 * (len(names[label]) + len(names[other]))
-                for other, other_x, other_y in places
-            ) and all(
-                np.hypot(x - a, y - b) > reach / 2
-                for other, a, b in places
-                if other == label
-            ):
+        least = density.max() / 2 if again else 0
+        count = 0 if again and len(own) < 50 else np.count_nonzero(density > least)
+        for place in np.argsort(-density, axis=None)[:count]:
+            x, y = edges[list(np.unravel_index(place, density.shape))] + reach / bins
+            if max(abs(x) + 0.35 * size * len(names[label]), abs(y) + size) > reach:
+                continue
+            for other, a, b in places:
+                width = 0.35 * size * (len(names[label]) + len(names[other]))
+                near = other == label and np.hypot(x - a, y - b) < reach / 2
+                if near or (abs(x - a) < width and abs(y - b) < 1.3 * size):
+                    break
+            else:
                 places.append((label, x, y))
+                break
     return places
 
 
@@ -109,7 +105,7 @@ def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
 
     points: shape (n, 2); later ones lie on top. labels: class numbers, shape (n,), or
     None. reach: of the axes, on all sides of the origin. area: of a point; size: of the
-    names. Returns the PathCollection.
+    names, in points. Returns the PathCollection.
     """
     classes = 0 if labels is None else len(class_names)
     colors = class_colors(classes)
@@ -121,9 +117,11 @@ def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
         spots = sigmas * np.stack([np.sin(angles), np.cos(angles)], axis=1)
         distances = np.linalg.norm(points - spots[:, None], axis=-1)
         x, y = spots[(distances < reach / 12).sum(axis=1).argmin()]
-        axes.text(x, y, f"{sigmas}σ", alpha=0.6, **style)
+        axes.text(x, y, f"{sigmas}σ" if reach < 10 else "", alpha=0.6, **style)
     if 0 < classes <= 60:
-        for label, x, y in place_names(points, labels, class_names, reach):
+        size -= 3 * (max(map(len, class_names)) > 3)  # long names are smaller
+        letter = reach * size / (axes.bbox.width / axes.figure.dpi * 36)
+        for label, x, y in place_names(points, labels, class_names, reach, letter):
             name = class_names[label]
             axes.text(x, y, name, weight="bold", size=size, parse_math=False, **style)
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
@@ -145,10 +143,8 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 def check_picture(path: str, show: bool = False) -> None:
     """Raise UserError if no picture can be written to `path`, or shown."""
-    ending = pathlib.Path(path).suffix[1:].lower()
-    endings = sorted(FigureCanvasBase.get_supported_filetypes())
-    if ending not in endings:
-        raise UserError(f"--output {path}: end the name in one of {', '.join(endings)}")
+    if pathlib.Path(path).suffix not in ENDINGS:
+        raise UserError(f"--output {path}: end the name in one of {' '.join(ENDINGS)}")
     weights.check_writable(path)
     try:
         webbrowser.get() if show else None
