@@ -2,6 +2,7 @@
 
     python explore.py                     explore.html: open it in any browser
     python explore.py --gif tour.gif      a tour through the classes, for slides
+    python explore.py --weights a.weights.h5 b.weights.h5    several models to compare
 
 Draw an image: the page shows where the encoder puts it, how sure it is, and what the
 decoder makes of it. Move over the latent plane to see what is drawn at each point. The
@@ -15,6 +16,7 @@ from support import cli
 
 @dataclass
 class Options(cli.Trained):
+    weights: tuple[str, ...] = (cli.WEIGHTS,)  # one weights file or several to compare
     output: str = "explore.html"  # the page to write
     gif: str | None = None  # write the tour as an animation instead of the page
     show: bool = False  # open the page in a browser
@@ -26,6 +28,7 @@ if __name__ == "__main__":
     )  # before the imports below, which take seconds
 
 import base64
+import dataclasses
 import io
 import json
 import pathlib
@@ -122,15 +125,12 @@ def bits_needed(vae: VAE, z: np.ndarray) -> int:
 
     z: where to compare the decoder's pixels. Otherwise return 32.
     """
-    exact, rounded = vae.decode(z), keras.models.clone_model(vae.decoder)
+    weights, exact = vae.decoder.get_weights(), vae.decode(z)
     with np.errstate(over="ignore"):
-        rounded.set_weights(
-            [np.float16(weight) for weight in vae.decoder.get_weights()]
-        )
-    logits = rounded.predict(z, batch_size=1000, verbose=0)
-    with np.errstate(over="ignore"):
-        pixels = 1 / (1 + np.exp(-logits))
-    return 16 if np.abs(pixels.reshape(exact.shape) - exact).max() <= 1 / 255 else 32
+        vae.decoder.set_weights([np.float16(weight) for weight in weights])
+    difference = np.abs(vae.decode(z) - exact).max()
+    vae.decoder.set_weights(weights)
+    return 16 if difference <= 1 / 255 else 32
 
 
 def like_mnist(images: np.ndarray) -> bool:
@@ -200,22 +200,23 @@ def bundle(name: str, bundled: set[str]) -> str:
     return "".join(before) + source
 
 
-def make_page(vaes: list[VAE], dataset: data.Dataset) -> str:
-    """Return the HTML of the page for a data set's held-out images."""
-    images, labels, names = dataset.x_test, dataset.y_test, dataset.class_names or []
+def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
+    """Return the HTML of the page for models and their held-out images."""
+    images, labels, classes = dataset.x_test, dataset.y_test, dataset.class_names or []
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
     known = {
         "shape": images.shape[1:],
         "models": [
-            describe(vae, vae.encode(images)[0], labels, chosen) for vae in vaes
+            {"name": name} | describe(vae, vae.encode(images)[0], labels, chosen)
+            for name, vae in zip(names, vaes, strict=True)
         ],
         "centered": like_mnist(images[chosen]),
         "labels": None if labels is None else labels[chosen].tolist(),
-        "classNames": names,
-        "classes": names if len(names) <= LEGEND else [],
-        "colors": [to_hex(color) for color in class_colors(len(names))],
+        "classNames": classes,
+        "classes": classes if len(classes) <= LEGEND else [],
+        "colors": [to_hex(color) for color in class_colors(len(classes))],
         "sheet": contact_sheet(images[chosen], columns),
         "columns": columns,
         "seconds": SECONDS,
@@ -236,17 +237,36 @@ def make_page(vaes: list[VAE], dataset: data.Dataset) -> str:
     return html
 
 
+def names_of(paths: tuple[str, ...], vaes: list[VAE]) -> list[str]:
+    """Name models by the options that differ between them, or else by their files."""
+    configs = [dataclasses.asdict(vae.config) for vae in vaes]
+    differing = [k for k in configs[0] if len({str(c[k]) for c in configs}) > 1]
+    names = [", ".join(f"{k} = {c[k]}" for k in differing) for c in configs]
+    if len(set(names)) < len(names):
+        return list(paths)
+    return [re.sub(r"beta = (\S+?)(\.0)?\b", r"β = \1", name) for name in names]
+
+
 def main(options: Options) -> None:
     output = options.gif or options.output
     weights.check_writable(output)
-    vae, settings = load_vae(options.weights)
-    check_plane(vae.config.latent_dim)
-    dataset = data.load_again(settings, options.weights, options.data)
+    vaes, datasets = [], []
+    for path in options.weights:
+        vae, settings = load_vae(path)
+        check_plane(vae.config.latent_dim)
+        vaes.append(vae)
+        datasets.append(data.load_again(settings, path, options.data))
+        if not np.array_equal(datasets[0].x_test, datasets[-1].x_test):
+            raise cli.UserError(
+                f"{options.weights[0]} and {path} were trained on different images:"
+                " one page shows models of the same images"
+            )
+    dataset = datasets[0]
     if options.gif:
-        z_mean, _ = vae.encode(dataset.x_test)
-        write_gif(vae, tour(z_mean, dataset.y_test), options.gif)
+        z_mean, _ = vaes[0].encode(dataset.x_test)
+        write_gif(vaes[0], tour(z_mean, dataset.y_test), options.gif)
     else:
-        page = make_page([vae], dataset)
+        page = make_page(vaes, names_of(options.weights, vaes), dataset)
         with weights.replacing(output) as part:
             part.write_text(page, encoding="utf-8")
     print(f"wrote {output}")

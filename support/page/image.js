@@ -6,6 +6,7 @@ import { halt } from "./motion.js";
 import {
   $,
   asTrained,
+  attach,
   channels,
   count,
   height,
@@ -22,7 +23,7 @@ export function choose(subject) {
   state.hovering = false;
   state.chosen = subject;
   look(subject);
-  if (state.q) state.z = state.q.z_mean;
+  attach();
   if (!state.inked) state.strokes = [];
   $("pick").value = subject?.index === undefined ? "" : subject.index + 1;
   show();
@@ -37,7 +38,7 @@ $("pick").addEventListener("input", () => {
 $("noise").addEventListener("input", () => {
   $("sigma").value = Number($("noise").value).toFixed(2);
   look(state.shown);
-  if (state.q && state.shown === state.chosen) state.z = state.q.z_mean;
+  if (state.shown === state.chosen) attach();
   show();
 });
 

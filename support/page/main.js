@@ -3,23 +3,33 @@
 import { fit, heldOut, paint, sheet } from "./canvas.js";
 import { drawPad, takeDrawing } from "./image.js";
 import { halt } from "./motion.js";
-import "./moves.js";
-import { drawPlane, nearest } from "./plane.js";
+import { computeCells, findTruth, showLoss } from "./loss.js";
+import { drawDisc, switchTo } from "./moves.js";
+import { drawLens, drawPlane, nearest } from "./plane.js";
 import {
   $,
   channels,
   image,
   known,
   look,
+  models,
   painters,
   pixels,
   redraw,
   show,
   state,
 } from "./state.js";
-import { decode, klDivergence, reconstructionLoss, sigmoid } from "./vae.js";
 
-painters.push(takeDrawing, lookNearZ, drawPad, drawPlane, showNumbers, showLoss);
+painters.push(
+  takeDrawing,
+  lookNearZ,
+  findTruth,
+  drawPad,
+  drawPlane,
+  drawLens,
+  drawDisc,
+);
+painters.push(showImages, showNumbers, showLoss);
 
 function lookNearZ() {
   const near = state.hovering ? nearest() : -1;
@@ -30,42 +40,34 @@ function lookNearZ() {
 const rounded = (value) => value.toFixed(2).replace("-", "−");
 const pair = (z) => `(${state.model.dims.map((i) => rounded(z[i])).join(", ")})`;
 
-function showNumbers() {
-  const { model, q, z } = state;
+function showImages() {
+  const { seen, shown, z } = state;
   paint($("picture"), image(z));
-  $("z").value = `z${model.latentDim === 2 ? "" : `[${model.dims}]`} = ${pair(z)}`;
+  $("name").textContent = shown?.name ?? "\u00a0";
+  if (shown) {
+    paint($("seen"), seen);
+    paint($("original"), shown.x);
+  } else {
+    for (const id of ["seen", "original"]) fit($(id));
+  }
+}
+
+function showNumbers() {
+  const { epsilon, model, q, z } = state;
+  const index = model.latentDim === 2 ? "" : `[${model.dims}]`;
+  $("z").value = `z${index} = ${pair(z)}`;
+  $("drawn").value = `ε${index} = ${pair(epsilon)}`;
   for (const slider of $("sliders").querySelectorAll("input")) {
     slider.value = z[slider.dataset.dim];
   }
   $("undo").disabled = state.strokes.length === 0;
   $("clear").disabled = state.chosen === null;
   for (const id of ["sample", "A", "B"]) $(id).disabled = q === null;
-  $("belief").value = q
-    ? `z_mean ${pair(q.z_mean)}, σ ${pair(q.z_log_sigma.map(Math.exp))}, z_log_sigma ${pair(q.z_log_sigma)}`
-    : "\u00a0";
+  const sigma = q?.z_log_sigma.map(Math.exp);
+  $("belief").value = q ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma)}` : "\u00a0";
 }
 
-function showLoss() {
-  const { drawn, model, q, seen, shown } = state;
-  if (!q) {
-    for (const id of ["seen", "original", "reconstruction"]) fit($(id));
-    for (const id of ["reconstruction-loss", "kl", "total"]) $(id).textContent = "–";
-    $("name").textContent = "\u00a0";
-    return;
-  }
-  const logits = decode(model, drawn ?? q.z_mean);
-  paint($("seen"), seen);
-  paint($("original"), shown.x);
-  paint($("reconstruction"), logits.map(sigmoid));
-  const reconstruction = reconstructionLoss(shown.x, logits);
-  const kl = klDivergence(q);
-  $("name").textContent = shown.name;
-  $("reconstruction-loss").textContent = reconstruction.toFixed(2);
-  $("kl").textContent = kl.toFixed(2);
-  $("total").textContent = (reconstruction + model.beta * kl).toFixed(2);
-}
-
-for (const id of ["picture", "seen", "original", "reconstruction"]) fit($(id));
+for (const id of ["picture", "seen", "original"]) fit($(id));
 fit($("row"), 9);
 fit($("sheet"), 5, 5);
 const what = known.centered ? "a digit" : "an image";
@@ -79,7 +81,6 @@ $("numbers").textContent = pixels.toLocaleString("en");
 $("fitting").textContent = known.centered
   ? "Like MNIST's digits, drawings are scaled to 20 × 20 pixels and centered by mass in 28 × 28."
   : "";
-$("beta").textContent = state.model.beta === 1 ? "" : `${state.model.beta} · `;
 
 known.classes.forEach((name, i) => {
   const label = document.createElement("label");
@@ -98,6 +99,32 @@ known.classes.forEach((name, i) => {
   $("legend").append(label);
 });
 
+// What depends on the model
+
+models.forEach((model, i) => {
+  const label = document.createElement("label");
+  const button = document.createElement("input");
+  button.type = "radio";
+  button.name = "model";
+  button.checked = i === 0;
+  button.addEventListener("change", () => {
+    switchTo(model);
+    describeModel();
+  });
+  label.append(button, " ", model.name);
+  $("models").append(label);
+});
+$("models").hidden = models.length === 1;
+
+function describeModel() {
+  const { beta, latentDim } = state.model;
+  $("beta").textContent = beta === 1 ? "" : `${beta} · `;
+  // With β ≠ 1 the loss is not the bound.
+  $("bound").textContent = beta === 1 ? "loss" : "reconstruction + KL";
+  $("true").disabled = latentDim !== 2;
+  addSliders();
+}
+
 function addSliders() {
   const { dims, latentDim, reach } = state.model;
   $("sliders").replaceChildren();
@@ -113,7 +140,6 @@ function addSliders() {
     slider.addEventListener("input", () => {
       halt();
       state.z = state.z.with(i, Number(slider.value));
-      state.drawn = null;
       if ($("grid").checked) redraw();
       else show();
     });
@@ -121,5 +147,7 @@ function addSliders() {
     $("sliders").append(label);
   }
 }
-addSliders();
+describeModel();
+$("true").addEventListener("change", show);
 sheet.decode().then(show);
+computeCells();

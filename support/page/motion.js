@@ -28,7 +28,6 @@ $("stop").addEventListener("click", halt);
 export function moveTo(place) {
   const { reach } = state.model;
   state.z = place.map((value) => Math.min(reach, Math.max(-reach, value)));
-  state.drawn = null;
   show();
 }
 

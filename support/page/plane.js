@@ -2,11 +2,16 @@
 
 import { fit, paint } from "./canvas.js";
 import { $, classOf, count, image, known, point, redraw, state } from "./state.js";
+import { reparameterize } from "./vae.js";
 
 export const plane = $("plane");
-const toPixel = (value) => ((value / state.model.reach + 1) / 2) * plane.width;
-const left = (z) => toPixel(z[state.model.dims[0]]);
-const top = (z) => toPixel(-z[state.model.dims[1]]);
+// Part of the latent plane on a canvas: a square around `center`, `reach` to each side
+const whole = () => ({ canvas: plane, center: [0, 0], reach: state.model.reach });
+const scale = (view) => view.canvas.width / 2 / view.reach; // pixels per unit of z
+const toLeft = (view, value) => (value - view.center[0] + view.reach) * scale(view);
+const toTop = (view, value) => (view.center[1] + view.reach - value) * scale(view);
+const left = (z, view = whole()) => toLeft(view, z[state.model.dims[0]]);
+const top = (z, view = whole()) => toTop(view, z[state.model.dims[1]]);
 export const style = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name);
 
@@ -22,12 +27,11 @@ function write(pen, text, x, y, align) {
   pen.fillText(text, x, y);
 }
 
-function ellipse(pen, center, radii) {
-  const scale = plane.width / 2 / state.model.reach;
+function ellipse(pen, view, center, radii) {
   pen.beginPath();
   pen.ellipse(
-    ...[toPixel(center[0]), toPixel(-center[1]), radii[0] * scale, radii[1] * scale],
-    ...[0, 0, 2 * Math.PI],
+    ...[toLeft(view, center[0]), toTop(view, center[1])],
+    ...[radii[0] * scale(view), radii[1] * scale(view), 0, 0, 2 * Math.PI],
   );
   pen.stroke();
 }
@@ -68,16 +72,17 @@ function drawBackdrop() {
   pen.lineWidth = size / 600;
   pen.strokeStyle = style("--ink");
   pen.setLineDash([size / 100, size / 100]);
-  for (const sigmas of [1, 2]) ellipse(pen, [0, 0], [sigmas, sigmas]);
-  write(pen, "1σ of the prior", toPixel(0), toPixel(-1), "center");
-  write(pen, "2σ", toPixel(0), toPixel(-2), "center");
+  const view = whole();
+  for (const sigmas of [1, 2]) ellipse(pen, view, [0, 0], [sigmas, sigmas]);
+  write(pen, "1σ of the prior", toLeft(view, 0), toTop(view, 1), "center");
+  write(pen, "2σ", toLeft(view, 0), toTop(view, 2), "center");
   const edge = (12 * size) / plane.clientWidth;
   const step = [1, 2, 5, 10, 20, 50].find((s) => reach / s <= 6) ?? 100;
   const last = Math.floor((0.95 * reach) / step) * step;
   for (let value = -last; value <= last; value += step) {
     const text = String(value).replace("-", "−");
-    const place = toPixel(-value);
-    write(pen, text, toPixel(value), size - edge, "center");
+    const place = toTop(view, value);
+    write(pen, text, toLeft(view, value), size - edge, "center");
     if (place < size - 2 * edge) write(pen, text, edge, place, "center");
   }
   write(pen, `z[${dims[0]}]`, size - edge / 2, size - 2.2 * edge, "right");
@@ -102,6 +107,7 @@ export function drawPlane() {
   const [pen, size] = [plane.getContext("2d"), plane.width];
   pen.clearRect(0, 0, size, size);
   pen.drawImage(state.backdrop, 0, 0);
+  if ($("true").checked && state.truth) drawTruth(pen, whole());
   pen.strokeStyle = pen.fillStyle = style("--ink");
   pen.lineWidth = size / 250;
   pen.beginPath();
@@ -112,33 +118,82 @@ export function drawPlane() {
     pen.arc(left(place), top(place), size / 240, 0, 2 * Math.PI);
     pen.fill();
   }
-  if (state.q) drawBelief(pen);
-  for (const [letter, mean] of Object.entries(state.ends)) {
-    write(pen, letter, left(mean), top(mean) - size / 40, "center");
+  if (state.q) drawBelief(pen, whole());
+  for (const [letter, { z }] of Object.entries(state.ends)) {
+    write(pen, letter, left(z), top(z) - size / 40, "center");
   }
   drawSight(pen, left(state.z), top(state.z), size / 60);
 }
 
+// p(z|x), the darker the denser
+function drawTruth(pen, view) {
+  pen.fillStyle = style("--truth");
+  for (const { cell, opacity } of visibleCells()) {
+    const side = cell.size * scale(view);
+    pen.globalAlpha = opacity;
+    pen.fillRect(
+      left(cell.z, view) - side / 2,
+      top(cell.z, view) - side / 2,
+      side,
+      side,
+    );
+  }
+  pen.globalAlpha = 1;
+}
+function visibleCells() {
+  const density = ({ cell, share }) => share / cell.size ** 2;
+  const { leaves } = state.truth;
+  const most = leaves.reduce((best, leaf) => Math.max(best, density(leaf)), 0);
+  return leaves
+    .map((leaf) => ({ cell: leaf.cell, opacity: density(leaf) / most }))
+    .filter(({ opacity }) => opacity > 0.01);
+}
+
 // The ellipses of 1σ and 2σ of q(z|x)
-function drawBelief(pen) {
+function drawBelief(pen, view) {
   const { dims } = state.model;
   const mean = dims.map((i) => state.q.z_mean[i]);
   const sigma = dims.map((i) => Math.exp(state.q.z_log_sigma[i]));
+  const size = view.canvas.clientWidth / view.canvas.width;
   for (const [color, thickness] of [
-    [style("--paper"), plane.width / 100],
-    [style("--ink"), plane.width / 300],
+    [style("--paper"), 5 / size],
+    [style("--ink"), 1.8 / size],
   ]) {
     pen.strokeStyle = color;
     pen.lineWidth = thickness;
-    for (const n of [2, 1]) ellipse(pen, mean, [n * sigma[0], n * sigma[1]]);
+    for (const n of [2, 1]) ellipse(pen, view, mean, [n * sigma[0], n * sigma[1]]);
   }
+}
+
+// Both, magnified so that they fill a canvas of their own
+const lens = $("lens");
+export function drawLens() {
+  const pen = lens.getContext("2d");
+  pen.clearRect(0, 0, lens.width, lens.height);
+  if (!state.q || !state.truth) return;
+  const points = visibleCells().map(({ cell }) => cell.z);
+  for (const sigmas of [-2.5, 2.5]) {
+    points.push(reparameterize(state.q, [sigmas, sigmas]));
+  }
+  const ends = [0, 1].map((axis) => {
+    const values = points.map((z) => z[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  });
+  const view = {
+    canvas: lens,
+    center: ends.map(([least, most]) => (least + most) / 2),
+    reach: 0.55 * Math.max(...ends.map(([least, most]) => most - least)),
+  };
+  drawTruth(pen, view);
+  drawBelief(pen, view);
+  drawSight(pen, left(state.z, view), top(state.z, view), lens.width / 30);
 }
 
 // z: crosshairs with an open middle
 function drawSight(pen, x, y, radius) {
   for (const [color, thickness] of [
-    [style("--paper"), plane.width / 90],
-    [style("--accent"), plane.width / 200],
+    [style("--paper"), radius / 1.5],
+    [style("--accent"), radius / 3.3],
   ]) {
     pen.strokeStyle = color;
     pen.lineWidth = thickness;

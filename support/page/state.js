@@ -1,6 +1,15 @@
 // What the page knows, and the one object that holds what it shows.
 
-import { corrupt, decode, encode, floats, normal, sigmoid, unpack } from "./vae.js";
+import {
+  corrupt,
+  decode,
+  encode,
+  floats,
+  normal,
+  reparameterize,
+  sigmoid,
+  unpack,
+} from "./vae.js";
 
 export const $ = (id) => document.getElementById(id);
 export const known = JSON.parse($("data").textContent);
@@ -22,14 +31,16 @@ export const state = {
   shown: null, // that, or the held-out image near the pointer
   seen: null, // its pixels as the encoder sees them
   q: null, // what the encoder believes: { z_mean, z_log_sigma }
-  drawn: null, // the last z drawn from q
+  epsilon: new Float64Array(models[0].latentDim), // kept when the image changes
+  draws: null, // losses of z drawn from q: { count, sum, squares }
+  truth: null, // the true posterior: { negativeLogP, leaves }
   hovering: false, // whether to show the held-out image near z
   marks: [], // the z drawn so far
   path: [], // the z to walk along
   motion: null, // what moves z by itself
   strokes: [], // on the pad
   inked: false, // since the last frame
-  ends: {}, // A and B, a z each
+  ends: {}, // A and B: { x, z }
   hidden: new Set(), // classes that are not shown
   backdrop: null, // the plane without what changes from frame to frame
 };
@@ -52,11 +63,17 @@ export function asTrained(x) {
 const noise = Float64Array.from({ length: pixels }, normal);
 export function look(subject) {
   state.shown = subject;
-  state.drawn = state.q = state.seen = null;
+  state.q = state.seen = state.truth = null;
+  state.draws = { count: 0, sum: 0, squares: 0 };
   state.marks = [];
   if (!subject) return;
   state.seen = corrupt(subject.x, Number($("noise").value), noise);
   state.q = encode(state.model, state.seen);
+}
+
+// z = z_mean + σ·ε, of the image shown
+export function attach() {
+  if (state.q) state.z = reparameterize(state.q, state.epsilon);
 }
 
 // Everything is drawn at most once per frame of the screen.

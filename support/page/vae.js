@@ -12,7 +12,11 @@ export const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 
 // The dot product of h and a row of a matrix; four sums at a time, as one is slower
 export function dot(h, matrix, start = 0) {
-  let [a, b, c, d, i] = [0, 0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = 0;
   for (; i + 3 < h.length; i += 4) {
     a += h[i] * matrix[start + i];
     b += h[i + 1] * matrix[start + i + 1];
@@ -25,9 +29,10 @@ export function dot(h, matrix, start = 0) {
 
 // A dense layer: h ↦ activation(kernel · h + bias), with a row of the kernel per output
 function dense(h, { kernel, bias, activation }) {
+  const activate = ACTIVATIONS[activation];
   const output = new Float64Array(bias.length);
   for (let j = 0; j < bias.length; j++) {
-    output[j] = ACTIVATIONS[activation](dot(h, kernel, j * h.length) + bias[j]);
+    output[j] = activate(dot(h, kernel, j * h.length) + bias[j]);
   }
   return output;
 }
