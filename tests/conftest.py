@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def bars(count, seed):
-    """Return 12×12 images of a horizontal bar (0), a vertical bar (1) or a square (2)."""
+    """Return 12×12 images: a horizontal bar (0), a vertical bar (1), a square (2)."""
     rng = np.random.default_rng(seed)
     images = np.zeros((count, 12, 12), "uint8")
     labels = rng.integers(0, 3, count)
