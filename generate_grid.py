@@ -1,54 +1,59 @@
-"""Draws the digit manifold: what the decoder makes of every place in the latent plane.
+"""Draw what the decoder generates all over the latent space.
 
-    python generate_grid.py                    equal steps of probability
-    python generate_grid.py --range 3          equal steps from -3 to 3
-    python generate_grid.py --random           anywhere, as the prior has it
+    python generate_grid.py                    the plane, in steps of equal probability
+    python generate_grid.py --range 3          the plane, in equal steps from -3 to 3
+    python generate_grid.py --random           random points of the prior N(0, I)
+    python generate_grid.py --traverse         one latent dimension per row
 
-z[0] grows to the right and z[1] grows upward, as in the picture of plot_latent.py:
-what is drawn at a place here belongs to the cluster at that place there.
+In the plane z[0] grows to the right and z[1] upward, as in the picture of
+plot_latent.py: an image here belongs to the cluster at the same place there.
 """
 
-from support import command_line
+from dataclasses import dataclass
 
-if __name__ == "__main__":  # before the imports, which take seconds
-    options = {
-        "size": (20, "images per side"),
-        "range": (
-            None,
-            "equal steps over [-R, R] (default: equal steps of probability)",
-            {"type": command_line.amount, "metavar": "R"},
-        ),
-        "dims": (
-            None,
-            "the latent dimensions to scan; the others stay 0 (default: the two that"
-            " change the images most)",
-            {"type": int, "nargs": 2, "metavar": ("I", "J")},
-        ),
-        "random": (False, "images of random z instead of a scan"),
-    }
-    drawing = command_line.drawing("grid.png")
-    args = command_line.read(__doc__, drawing, options, command_line.SEED)
+from support import cli
 
-import math
 
-import matplotlib.pyplot as plt
+@dataclass
+class Options(cli.Trained):
+    output: str = "grid.png"  # the picture to write; its ending is the format
+    size: int | None = None  # images per side; by default 20, or 13 to traverse
+    range: float | None = None  # steps are equal, from -RANGE to RANGE
+    dims: tuple[int, int] | None = None  # the two to scan, not the most used; rest at 0
+    random: bool = False  # decode random z instead of a plane
+    seed: int = 0  # of the random z
+    traverse: bool = False  # scan every dimension by itself, the most used first
+    image: int | None = None  # traverse from this held-out image instead of from z = 0
+    show: bool = False  # open the picture in the browser
+
+
+if __name__ == "__main__":
+    options = cli.parse(Options, __doc__)  # before the slow imports below
+
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.figure import Figure
 
-from support.pictures import leading_dims, plane_grid, quantiles, save_picture, tile
-from vae_mnist import load_vae
+from support import data, pictures
+from support.cli import UserError
+from vae_mnist import VAE, load_vae
 
-LARGEST_SIZE = 200  # then an image is 5 pixels of the picture
+MAX_SIZE = 200  # then an image is 5 pixels of the picture
 
 
-def draw_manifold(picture, values, axis_names, title=None):
-    """The tiled picture with the z values of its columns and rows on the axes.
+def draw_manifold(
+    picture: np.ndarray, values: np.ndarray, axis_names: Sequence[str], title: str
+) -> Figure:
+    """Return a Figure of a tiled picture, with the z of its columns and rows.
 
-    picture: shape (size·H, size·W) or (size·H, size·W, 3), in [0, 1];
-    values: shape (size,), as given to plane_grid. Returns the matplotlib Figure.
+    picture: shape (size·H, size·W) or (size·H, size·W, 3), in [0, 1].
+    values: ascending, shape (size,).
     """
     size = len(values)
-    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
-    # In units of whole images, counted from the bottom left corner.
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    # In units of images, counted from the bottom left corner.
     axes.imshow(
         picture,
         cmap="gray",
@@ -57,65 +62,130 @@ def draw_manifold(picture, values, axis_names, title=None):
         extent=(0, size, 0, size),
         aspect=picture.shape[0] / picture.shape[1],
     )
-    shown = np.arange(0, size, math.ceil(size / 20))
+    shown = np.linspace(0, size - 1, min(size, 10)).round().astype(int)
     names = [f"{values[i]:.2f}" for i in shown]
-    axes.set_xticks(shown + 0.5, names, fontsize=7)
-    axes.set_yticks(shown + 0.5, names, fontsize=7)
-    axes.set(
-        xlabel=axis_names[0],
-        ylabel=axis_names[1],
-        title=title,
-    )
+    axes.set_xticks(shown + 0.5, names)
+    axes.set_yticks(shown + 0.5, names)
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
     return figure
 
 
-def scan(vae, size, reach=None, dims=None):
-    """The Figure of a size×size grid in the plane of two latent dimensions.
+def scan(
+    vae: VAE,
+    size: int = 20,
+    reach: float | None = None,
+    dims: Sequence[int] | None = None,
+) -> Figure:
+    """Return a Figure of size × size images from a plane of two latent dimensions.
 
-    reach: of equal steps; None for equal steps of probability. dims: the dimensions,
-    None for the leading ones. Raises ValueError where the VAE does not have them.
+    reach: take equal steps from -reach to reach, not steps of equal probability.
+    dims: the dimensions, by default the two that change the image most.
     """
-    i, j = dims or leading_dims(vae.decode, vae.latent_dim)
-    if not (0 <= i < vae.latent_dim and 0 <= j < vae.latent_dim and i != j):
-        raise ValueError(
+    latent_dim = vae.config.latent_dim
+    pictures.check_plane(latent_dim)
+    i, j = dims or sorted(pictures.rank_dims(vae.decode, latent_dim)[:2])
+    if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
+        raise UserError(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
-            f" this VAE has {vae.latent_dim}"
+            f" this VAE has {latent_dim}"
         )
-    values = quantiles(size) if reach is None else np.linspace(-reach, reach, size)
-    images = vae.decode(plane_grid(values, vae.latent_dim, (i, j)))
+    values = np.linspace(-reach, reach, size) if reach else pictures.quantiles(size)
+    images = vae.decode(pictures.plane_grid(values, np.eye(latent_dim)[[i, j]]))
     title = f"{size} × {size} decoded points of the latent plane"
-    if vae.latent_dim > 2:
-        title += f" of z[{i}] and z[{j}], the other {vae.latent_dim - 2} at 0"
-    return draw_manifold(tile(images, size), values, [f"z[{i}]", f"z[{j}]"], title)
+    if latent_dim > 2:
+        title += f"\nof z[{i}] and z[{j}], with the other {latent_dim - 2} at 0"
+    picture = pictures.tile(images, size)
+    return draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"], title)
 
 
-def sample(vae, size, seed):
-    """The Figure of size² images that the decoder makes of random z ~ N(0, I)."""
+def sample(vae: VAE, size: int = 20, seed: int = 0) -> Figure:
+    """Return a Figure of size × size images decoded from random z ~ N(0, I)."""
     rng = np.random.default_rng(seed)
-    z = rng.standard_normal((size**2, vae.latent_dim), "float32")
+    z = rng.standard_normal((size**2, vae.config.latent_dim), "float32")
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(pictures.tile(vae.decode(z), size), cmap="gray", vmin=0, vmax=1)
     title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"
-    figure, axes = plt.subplots(figsize=(8, 8), layout="constrained")
-    axes.imshow(tile(vae.decode(z), size), cmap="gray", vmin=0, vmax=1)
     axes.set(title=title, xticks=[], yticks=[])
     return figure
 
 
-def main(args):
-    if args.random and (scanning := sorted(args.given & {"range", "dims"})):
-        raise ValueError(f"--random scans nothing: leave out --{scanning[0]}")
-    if args.size > LARGEST_SIZE:
-        raise ValueError(
-            f"--size {args.size}: at most {LARGEST_SIZE} can be told apart"
-        )
-    vae, _ = load_vae(args.weights)
-    # float32 of the images, of the picture, and what matplotlib makes of that
-    command_line.check_memory(32 * args.size**2 * math.prod(vae.image_shape))
-    if args.random:
-        figure = sample(vae, args.size, args.seed)
+def traverse(
+    vae: VAE, size: int = 13, z: np.ndarray | None = None, start: str = "0"
+) -> Figure:
+    """Return a Figure of one row per latent dimension, which goes from -3 to 3.
+
+    The most used dimension is on top. z: where the others stay, shape (latent_dim,), by
+    default at 0; start: what the title calls that.
+    """
+    latent_dim = vae.config.latent_dim
+    order = pictures.rank_dims(vae.decode, latent_dim)
+    values = np.linspace(-3, 3, size)
+    points = np.zeros((latent_dim, size, latent_dim), "float32")
+    points += 0 if z is None else z
+    for row, dimension in enumerate(order):
+        points[row, :, dimension] = values
+    images = vae.decode(points.reshape(-1, latent_dim))
+    height, width = images.shape[1:3]
+    cell = 7 / size  # inches that an image is wide
+    figure = Figure(
+        figsize=(8, min(0.8 + cell * latent_dim * height / width, 60)),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    axes.imshow(
+        pictures.tile(images, size),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(0, size, latent_dim, 0),
+        aspect=height / width,
+    )
+    axes.set_yticks(np.arange(latent_dim) + 0.5, [f"z[{i}]" for i in order])
+    shown = np.linspace(0, size - 1, min(size, 7))
+    axes.set_xticks(
+        shown + 0.5, [f"{x:g}" for x in np.interp(shown, range(size), values)]
+    )
+    axes.tick_params(length=0)
+    axes.set_title(f"one latent dimension per row, with the others at {start}")
+    return figure
+
+
+def check(options: Options) -> None:
+    """Raise UserError for options that do not go together."""
+    scans = options.range is not None or options.dims is not None
+    if options.random + options.traverse + scans > 1:
+        raise UserError("choose one of --random, --traverse, and --range or --dims")
+    if options.image is not None and not options.traverse:
+        raise UserError("--image is where --traverse starts: add --traverse")
+    if options.data and options.image is None:
+        raise UserError("--data is for --traverse --image: a grid needs no images")
+    if options.size and options.size > MAX_SIZE:
+        raise UserError(f"--size {options.size}: at most {MAX_SIZE} are visible")
+
+
+def main(options: Options) -> None:
+    check(options)
+    pictures.check_picture(options.output, options.show)
+    vae, settings = load_vae(options.weights)
+    size = options.size or (13 if options.traverse else 20)
+    if options.random:
+        figure = sample(vae, size, options.seed)
+    elif options.image is not None:
+        images = data.load_again(settings, options.weights, options.data).x_test
+        if options.image >= len(images):
+            raise UserError(
+                f"--image {options.image}: there are {len(images):,}, from 0"
+            )
+        z_mean, _ = vae.encode(images[options.image :][:1])
+        start = f"z_mean of image {options.image}"
+        figure = traverse(vae, size, z_mean[0], start)
+    elif options.traverse:
+        figure = traverse(vae, size)
     else:
-        figure = scan(vae, args.size, args.range, args.dims)
-    save_picture(figure, args.output, args.show)
+        figure = scan(vae, size, options.range, options.dims)
+    pictures.save_picture(figure, options.output, options.show)
 
 
 if __name__ == "__main__":
-    command_line.run(main, args)
+    cli.run(main, options)

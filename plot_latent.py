@@ -1,83 +1,115 @@
-"""Plots the latent plane: where the encoder puts the held-out images.
+"""Plot the latent plane: where the encoder puts the held-out images.
 
     python plot_latent.py
+    python plot_latent.py --grid      beside it, what the decoder draws there
 
-Each image is a point at its z_mean, coloured by its class. The model never saw a
-label: where the classes form clusters, it found them by itself. With more than two
-latent dimensions the picture shows the plane in which the points vary most (PCA).
+Each image is a point at its z_mean, colored by its class. The model never saw a label:
+where the classes form clusters, it found them by itself. With more than two latent
+dimensions the picture shows the plane in which the points vary most (PCA).
 """
 
-from support import command_line
+from dataclasses import dataclass
 
-if __name__ == "__main__":  # before the imports, which take seconds
-    drawing = command_line.drawing("latent.png")
-    args = command_line.read(__doc__, command_line.TRAINED_ON, drawing)
-
-import matplotlib.pyplot as plt
-import numpy as np
-
-from support import data
-from support.pictures import check_plane, draw_clusters, save_picture
-from vae_mnist import load_vae
+from support import cli
 
 
-def project(z_mean):
-    """The plane of the two directions in which the points vary most.
-
-    Principal components, but turned about the origin instead of the mean, so that
-    the prior N(0, I) keeps its place and its shape.
-
-    z_mean: shape (n, latent_dim). Returns points of shape (n, 2) and what to call the
-    two axes. Raises ValueError where the points lie in no plane.
-    """
-    check_plane(z_mean.shape[1])
-    if z_mean.shape[1] == 2:
-        return z_mean, ["z[0]", "z[1]"]
-    if len(z_mean) < 2 or not z_mean.var() > 0:
-        raise ValueError("all images lie at one point: there is no plane through them")
-    variances, directions = np.linalg.eigh(np.cov(z_mean, rowvar=False))
-    largest = [-1, -2]  # eigh sorts ascending.
-    shares = variances[largest] / variances.sum()
-    names = [
-        f"principal component {i} ({share:.0%} of the variance of z_mean)"
-        for i, share in enumerate(shares, start=1)
-    ]
-    return z_mean @ directions[:, largest], names
-
-
-def draw_latent_plane(points, labels, class_names, axis_names, title=None):
-    """A scatter plot of the latent plane.
-
-    points: shape (n, 2); labels: class numbers, shape (n,), or None;
-    class_names: class_names[label] is what the legend calls a class.
-    Returns the matplotlib Figure.
-    """
-    figure, axes = plt.subplots(figsize=(9, 8), layout="compressed")
-    # In random order, so that no class lies on top of the others.
-    order = np.random.default_rng(0).permutation(len(points))
-    points, labels = points[order], None if labels is None else labels[order]
-    reach = max(3, 1.05 * np.abs(points).max())
-    area = np.clip(80_000 / len(points), 8, 40)  # small, but not sparse
-    draw_clusters(axes, points, labels, class_names, reach, area)
-    axes.set(
-        xlabel=axis_names[0],
-        ylabel=axis_names[1],
-        title=title,
-    )
-    return figure
-
-
-def main(args):
-    vae, settings = load_vae(args.weights)
-    dataset = data.load_again(settings, args.weights, args.data)
-    z_mean = vae.encoder.predict(dataset.x_test, batch_size=1000, verbose=0)["z_mean"]
-    points, axis_names = project(z_mean)
-    kind = "held-out images" if dataset.held_out else "images"
-    title = f"{len(points):,} {kind} in the latent plane"
-    names = dataset.class_names, axis_names
-    figure = draw_latent_plane(points, dataset.y_test, *names, title)
-    save_picture(figure, args.output, args.show)
+@dataclass
+class Options(cli.Trained):
+    output: str = "latent.png"  # the picture to write; its ending is the format
+    grid: bool = False  # also decode a grid of points of the plane
+    show: bool = False  # open the picture in the browser
 
 
 if __name__ == "__main__":
-    command_line.run(main, args)
+    options = cli.parse(Options, __doc__)  # before the slow imports below
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from support import data, pictures
+from support.cli import UserError
+from vae_mnist import load_vae
+
+SIZE = 24  # images per side of the grid
+
+
+def find_plane(z_mean: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the directions in which the points vary most, and the axes' names.
+
+    These are the two principal components, (2, latent_dim). The plane passes through
+    the origin, not the mean, so that the prior keeps its place and its shape: a point's
+    coordinates are z_mean @ directions.T.
+    Raises UserError if the points do not span a plane.
+    """
+    pictures.check_plane(z_mean.shape[1])
+    if z_mean.shape[1] == 2:
+        return np.eye(2), ["z[0]", "z[1]"]
+    centered = z_mean - z_mean.mean(axis=0, dtype=float)
+    _, spread, directions = np.linalg.svd(centered, full_matrices=False)
+    if len(z_mean) < 2 or not np.ptp(z_mean, axis=0).any():
+        raise UserError("all images lie at one point: no plane to draw")
+    shares = spread**2 / (spread**2).sum()
+    names = [
+        f"principal component {i + 1} ({shares[i]:.0%} of the variance of z_mean)"
+        for i in range(2)
+    ]
+    return directions[:2], names
+
+
+def draw_latent_plane(
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    class_names: Sequence[str] | None,
+    axis_names: Sequence[str],
+    title: str = "",
+    decode=None,
+) -> Figure:
+    """Return a scatter plot of the latent plane and, given `decode`, a grid beside it.
+
+    points: shape (n, 2). labels: class numbers, shape (n,), or None; class_names[label]
+    is the name of a class. decode: returns the images of points of the plane, (m, 2).
+    """
+    figure = Figure(figsize=(11, 5.8) if decode else (7, 7), layout="compressed")
+    axes, *others = np.ravel(figure.subplots(1, 2 if decode else 1, sharey=True))
+    order = np.random.default_rng(0).permutation(len(points))  # no class on top
+    points, labels = points[order], None if labels is None else labels[order]
+    reach = pictures.find_reach(points)
+    area = np.clip(80_000 / len(points), 8, 40)  # small, but not sparse
+    pictures.draw_clusters(axes, points, labels, class_names, reach, area, 13)
+    if outside := int((np.abs(points) > reach).any(axis=1).sum()):
+        title += f", {outside:,} of them outside"
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
+    for axes in others:
+        values = reach * (np.arange(SIZE) + 0.5) / SIZE * 2 - reach
+        images = decode(pictures.plane_grid(values, np.eye(2)))
+        picture = pictures.tile(images, SIZE)
+        extent = (-reach, reach, -reach, reach)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent)
+        axes.set(xlabel=axis_names[0], title="decoded points of the same plane")
+    return figure
+
+
+def main(options: Options) -> None:
+    pictures.check_picture(options.output, options.show)
+    vae, settings = load_vae(options.weights)
+    dataset = data.load_again(settings, options.weights, options.data)
+    z_mean, _ = vae.encode(dataset.x_test)
+    directions, axis_names = find_plane(z_mean)
+    kind = "held-out images" if dataset.disjoint else "images"
+    figure = draw_latent_plane(
+        z_mean @ directions.T,
+        dataset.y_test,
+        dataset.class_names,
+        axis_names,
+        f"{len(z_mean):,} {kind} in the latent plane",
+        (lambda points: vae.decode(points @ np.float32(directions)))
+        if options.grid
+        else None,
+    )
+    pictures.save_picture(figure, options.output, options.show)
+
+
+if __name__ == "__main__":
+    cli.run(main, options)

@@ -1,80 +1,81 @@
-"""Draws held-out images above their reconstructions.
+"""Draw held-out images above their reconstructions.
 
     python reconstruct.py
-    python reconstruct.py --noise 0.5          between them: what the model saw instead
+    python reconstruct.py --noise 0.5      and between them, what the encoder saw
 
-With --noise the model sees only corrupted images: the originals with Gaussian noise of
-that standard deviation added, pixels in [0, 1], and clipped. A VAE that was trained
-with --noise takes it from the weights file. Prints how far the corrupted and the
-reconstructed images are from the originals, over all held-out images.
+With --noise the encoder sees only noisy images: Gaussian noise of that standard
+deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
+trained with --noise, its own is the default. Prints how far the noisy and the
+reconstructed images are from the originals, averaged over all held-out images.
 """
 
-from support import command_line
+from dataclasses import dataclass
 
-if __name__ == "__main__":  # before the imports, which take seconds
-    options = command_line.drawing("reconstruction.png") | {
-        "count": (10, "images in the picture"),
-        "noise": (
-            None,
-            "standard deviation (default: what the VAE was trained with)",
-            {"type": command_line.amount, "metavar": "S"},
-        ),
-    }
-    tables = command_line.TRAINED_ON, command_line.SEED, options
-    args = command_line.read(__doc__, *tables)
+from support import cli
 
-import matplotlib.pyplot as plt
+
+@dataclass
+class Options(cli.Trained):
+    output: str = "reconstruction.png"  # the picture to write; its ending is the format
+    count: int = 10  # images in the picture
+    noise: float | None = None  # standard deviation; by default that of the training
+    seed: int = 0  # of the noise
+    show: bool = False  # open the picture in the browser
+
+
+if __name__ == "__main__":
+    options = cli.parse(Options, __doc__)  # before the slow imports below
+
 import numpy as np
+from matplotlib.figure import Figure
 
-from support import data
-from support.pictures import save_picture, tile
+from support import data, pictures
 from vae_mnist import load_vae
 
 COLUMNS = 20  # images side by side
-LARGEST = 40  # inches that a picture is high
+MAX_HEIGHT = 40  # of a picture, in inches
 
 
-def corrupt(images, noise, seed):
-    """Adds Gaussian noise and clips, as a camera in the dark does.
+def add_noise(images: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
+    """Return uint8 images with Gaussian noise, clipped.
 
-    images: uint8; noise: standard deviation on the scale where pixels are in [0, 1].
-    Returns uint8 of the same shape.
+    noise: standard deviation, on a scale where pixels are in [0, 1].
     """
     draws = np.random.default_rng(seed).standard_normal(images.shape, "float32")
-    noisy = images / np.float32(255) + noise * draws  # N(x, noise²)
+    noisy = images / np.float32(255) + noise * draws
     return np.rint(255 * np.clip(noisy, 0, 1)).astype("uint8")
 
 
-def mean_squared_error(images, originals):
-    """The mean over all pixels of the squared difference, pixels in [0, 1]."""
-    return np.mean((images - originals) ** 2, dtype="float64")
+def mean_squared_error(images: np.ndarray, originals: np.ndarray) -> float:
+    """Return the squared difference, averaged over all pixels."""
+    return float(np.mean((images - originals) ** 2, dtype="float64"))
 
 
-def psnr(error):
-    """Peak signal-to-noise ratio in decibels, 10·log10(peak² / error), peak 1."""
-    return -10 * np.log10(error) if error else np.inf
+def psnr(error: float) -> float:
+    """Return the peak signal-to-noise ratio of a mean squared error, in decibels."""
+    return float(-10 * np.log10(error)) if error else np.inf
 
 
-def draw_rows(rows):
-    """One row of images per entry; long rows are broken into lines.
+def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
+    """Return a Figure with a labeled row per entry; long rows are broken into lines.
 
-    rows: a dict from the label of a row to its images, shape (n, H, W) or
-    (n, H, W, 3), in [0, 1]. Returns the matplotlib Figure.
+    rows: images by label, each (n, H, W) or (n, H, W, 3), in [0, 1].
     """
     count, height, width = next(iter(rows.values())).shape[:3]
     columns = min(count, COLUMNS)
     lines = [
-        tile(images[start : start + columns], columns)
+        pictures.tile(images[start : start + columns], columns)
         for start in range(0, count, columns)
         for images in rows.values()
     ]
     aspect = height / width
-    cell = min(1, LARGEST / (len(lines) * aspect))  # inches that an image is wide
-    figure, axes = plt.subplots(
+    cell = min(1, MAX_HEIGHT / (len(lines) * aspect))  # inches that an image is wide
+    figure = Figure(
         figsize=(1.5 + cell * columns, 0.4 + cell * len(lines) * aspect),
         layout="constrained",
     )
-    # In units of whole images, counted from the top left corner.
+    axes = figure.subplots()
+    # In units of images, counted from the top left corner.
     extent = (0, columns, len(lines), 0)
     picture = np.concatenate(lines)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent, aspect=aspect)
@@ -85,27 +86,25 @@ def draw_rows(rows):
     return figure
 
 
-def main(args):
-    vae, settings = load_vae(args.weights)
-    dataset = data.load_again(settings, args.weights, args.data)
-    noise = vae.noise if args.noise is None else args.noise
-    seen = corrupt(dataset.x_test, noise, args.seed) if noise else dataset.x_test
-    z_mean = vae.encoder.predict(seen, batch_size=1000, verbose=0)["z_mean"]
-    originals = dataset.x_test / np.float32(255)
-    rows = {"original": originals}
+def main(options: Options) -> None:
+    pictures.check_picture(options.output, options.show)
+    vae, settings = load_vae(options.weights)
+    images = data.load_again(settings, options.weights, options.data).x_test
+    noise = vae.config.noise if options.noise is None else options.noise
+    seen = add_noise(images, noise, options.seed) if noise else images
+    z_mean, _ = vae.encode(seen)
+    rows = {"original": images / np.float32(255)}
     if noise:
         rows[f"noise {noise:g}"] = seen / np.float32(255)
     rows["reconstruction"] = vae.decode(z_mean)
 
-    figure = draw_rows({label: images[: args.count] for label, images in rows.items()})
-    save_picture(figure, args.output, args.show)
-    for label, images in rows.items():
-        if label != "original":
-            error = mean_squared_error(images, originals)
-            print(
-                f"{label:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB"
-            )
+    figure = draw_rows({label: row[: options.count] for label, row in rows.items()})
+    pictures.save_picture(figure, options.output, options.show)
+    originals = rows.pop("original")
+    for label, row in rows.items():
+        error = mean_squared_error(row, originals)
+        print(f"{label:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB")
 
 
 if __name__ == "__main__":
-    command_line.run(main, args)
+    cli.run(main, options)

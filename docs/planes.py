@@ -1,39 +1,44 @@
-"""Draws latent planes side by side, of two or more weights files of labelled images.
+"""Compare VAEs: each one's latent plane and, below it, images of random z ~ N(0, I).
 
-python docs/planes.py OUTPUT TITLE=WEIGHTS TITLE=WEIGHTS ...
+    python docs/planes.py OUTPUT TITLE=WEIGHTS TITLE=WEIGHTS ...
+
+All VAEs decode the same random z.
 """
 
 import pathlib
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from support import data
-from support.pictures import draw_clusters, save_picture
+from support import data, pictures
 from vae_mnist import load_vae
 
+COLUMNS, ROWS = 8, 3  # of the images
 
-def main(output, *runs):
-    figure, plots = plt.subplots(
-        1, len(runs), figsize=(4.2 * len(runs), 4.4), layout="compressed"
-    )
-    for axes, run in zip(plots, runs, strict=True):
+
+def main(output: str, *runs: str) -> None:
+    pictures.check_picture(output)
+    figure = Figure(figsize=(4 * len(runs), 6), layout="compressed")
+    planes, samples = figure.subplots(2, len(runs), height_ratios=[8, 3])
+    z = np.random.default_rng(0).standard_normal((COLUMNS * ROWS, 2), "float32")
+    for above, below, run in zip(planes, samples, runs, strict=True):
         title, path = run.rsplit("=", 1)
         vae, settings = load_vae(path)
-        held_out = data.load_again(settings, path, None)
-        encoded = vae.encoder.predict(held_out.x_test, batch_size=1000, verbose=0)
+        held_out = data.load_again(settings, path)
         shown = np.random.default_rng(0).permutation(len(held_out.x_test))[:4000]
-        points, labels = encoded["z_mean"][shown], held_out.y_test[shown]
-        # All but a few strays: they would take the room of the others.
-        reach = max(3, np.quantile(np.abs(points), 0.995))
-        draw_clusters(axes, points, labels, held_out.class_names, reach, 8)
-        axes.set(title=title, xlabel="z[0]", ylabel="z[1]")
-        if axes is not plots[-1]:
-            axes.get_legend().remove()
-    save_picture(figure, output)
+        points, _ = vae.encode(held_out.x_test[shown])
+        labels, names = held_out.y_test[shown], held_out.class_names
+        reach = pictures.find_reach(points)
+        pictures.draw_clusters(above, points, labels, names, reach, area=8)
+        above.set_title(title)
+        picture = pictures.tile(vae.decode(z), COLUMNS)
+        below.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        below.set(xticks=[], yticks=[])
+    samples[0].set_title(f"the same {len(z)} random z, decoded", loc="left", size=10)
+    pictures.save_picture(figure, output)
 
 
 if __name__ == "__main__":

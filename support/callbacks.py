@@ -7,7 +7,7 @@ from rich import progress
 
 from support import distribution, weights
 from support.backend import keras
-from support.cli import UserError
+from support.cli import UserError, explain
 
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
@@ -65,7 +65,7 @@ class Snapshots(keras.callbacks.Callback):
             raise UserError(
                 f"{folder} holds snapshots of another run: name a new folder"
             )
-        with weights.os_errors(f"write into {folder}"):
+        with explain(f"cannot write into {folder}", kinds=OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def on_train_begin(self, logs=None) -> None:

@@ -1,121 +1,137 @@
-"""What the pictures share: the plane, colours of classes, tiling, saving."""
+"""What the pictures share: the latent plane, the colors of classes, tiling, saving."""
 
-import math
+import itertools
+import pathlib
 import statistics
 import warnings
+import webbrowser
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
+from matplotlib import patches, patheffects
+from matplotlib.figure import Figure
+from scipy import ndimage
 
-from support import files
+from support import weights
+from support.cli import UserError
 
-# Ten colours that differ in lightness by 4 of CIE L* or more, and that also those tell
-# apart who lack one kind of cone: found by a search that simulates them (Machado et al.
-# 2009). Digits that lie side by side, such as 4, 7 and 9, got very different ones.
-TEN = "#743ffa #e9446c #17e4b5 #0f892f #f79348 #f8d406 #57a9b8 #c8b3f3 #bf6bed #b0078f"
-LEGEND = 60  # classes; of more than that, a legend would be larger than the plane
-
-
-# The plane
-
-
-def check_plane(latent_dim):
-    """Raises ValueError where there is one latent dimension only."""
-    if latent_dim == 1:
-        raise ValueError("one latent dimension makes no plane: train with two or more")
+# Digits that lie side by side, such as 4, 7 and 9, or 3, 5 and 8, have colors that
+# people who lack one kind of cone tell apart as well.
+COLORS = (
+    *("#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"),
+    *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
+)
+ENDINGS = (".png", ".jpg", ".svg", ".pdf", ".eps", ".tif", ".webp")  # of pictures
+OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 
 
-def quantiles(size):
-    """`size` values that cut N(0, 1) into pieces of equal probability, ascending.
+def class_colors(classes: int) -> np.ndarray:
+    """Return a color per class, RGBA."""
+    if classes <= 10:
+        return mpl.colors.to_rgba_array(COLORS)
+    return mpl.colormaps["gist_rainbow"](np.linspace(0, 1, classes))
 
-    They are the middles, by probability, of the pieces: as the prior is N(0, I), the
-    grid of them shows each equally probable part of the latent plane once.
-    """
+
+def quantiles(size: int) -> np.ndarray:
+    """Return the middles of `size` equally probable pieces of N(0, 1), ascending."""
     prior = statistics.NormalDist()
     return np.array([prior.inv_cdf((i + 0.5) / size) for i in range(size)])
 
 
-def plane_grid(values, latent_dim, dims=(0, 1)):
-    """The points of a square grid in the latent plane, row by row from the top left.
+def plane_grid(values: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return the points z of a square grid, row by row from the top left.
 
-    values: the coordinates along either axis, ascending, shape (size,).
-    dims: the latent dimensions that grow to the right and upward; all others are 0.
-    Returns z of shape (size², latent_dim).
+    values: coordinates along both axes, ascending, shape (size,).
+    directions: where right and up point in latent space, shape (2, latent_dim).
     """
-    right, up = np.meshgrid(values, values[::-1])  # The top row has the largest.
-    z = np.zeros((values.size**2, latent_dim), "float32")
-    z[:, dims[0]] = right.ravel()
-    z[:, dims[1]] = up.ravel()
-    return z
+    right, up = np.meshgrid(values, values[::-1])
+    return np.float32(np.stack([right.ravel(), up.ravel()], axis=1) @ directions)
 
 
-def leading_dims(decode, latent_dim):
-    """The two latent dimensions that change the decoded image most, ascending.
+def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
+    """Return the latent dimensions, ordered by how much they change the image.
 
-    decode: makes images of z, shape (n, latent_dim). The change is the mean square of
-    the difference between z = ±1 in one dimension and z = 0.
-    Raises ValueError where there is one dimension only.
+    The change is the mean squared difference between the images at ±1 and at 0.
     """
-    check_plane(latent_dim)
     steps = np.eye(latent_dim, dtype="float32")
-    origin, *images = decode(np.concatenate([np.zeros_like(steps[:1]), steps, -steps]))
+    origin, *images = decode(np.concatenate([0 * steps[:1], steps, -steps]))
     changes = np.square(images - origin).reshape(2, latent_dim, -1).mean(axis=(0, 2))
-    return sorted(np.argsort(changes)[-2:].tolist())
+    return np.argsort(-changes, kind="stable").tolist()
 
 
-def draw_clusters(axes, points, labels, class_names, reach, area):
-    """Draws points of the latent plane, coloured by class, and the prior's circles.
+def check_plane(latent_dim: int) -> None:
+    """Raise UserError if there is only one latent dimension."""
+    if latent_dim == 1:
+        raise UserError("one latent dimension makes no plane: train with two or more")
 
-    points: shape (n, 2), of which the later ones lie on top; labels: class numbers,
-    shape (n,), or None; class_names: class_names[label] is what the legend calls a
-    class; reach: of the axes, on all sides of the origin; area: of a point.
-    Returns the points as matplotlib's PathCollection.
+
+def find_reach(points: np.ndarray) -> float:
+    """Return the limit of axes that show all but the outermost 0.5 % of the points."""
+    return max(2.5, 1.03 * float(np.quantile(np.abs(points).max(axis=1), 0.995)))
+
+
+def place_names(points, labels, names: Sequence[str], reach: float, size: float):
+    """Return (class, x, y) of each name: where its class is densest, without overlaps.
+
+    A class of 50 points or more that is dense in two distant places is named in both.
+    size: of the letters, in the units of the points.
+    """
+    places, limits, bins = [], [[-reach, reach]] * 2, 60
+    for again, label in itertools.product([False, True], range(len(names))):
+        own = points[labels == label]
+        density, edges, _ = np.histogram2d(*own.T, bins, range=limits)
+        density = ndimage.gaussian_filter(density, 1.5)
+        least = density.max() / 2 if again else 0
+        count = 0 if again and len(own) < 50 else np.count_nonzero(density > least)
+        for place in np.argsort(-density, axis=None)[:count]:
+            x, y = edges[list(np.unravel_index(place, density.shape))] + reach / bins
+            if max(abs(x) + 0.35 * size * len(names[label]), abs(y) + size) > reach:
+                continue
+            for other, a, b in places:
+                width = 0.35 * size * (len(names[label]) + len(names[other]))
+                near = other == label and np.hypot(x - a, y - b) < reach / 2
+                if near or (abs(x - a) < width and abs(y - b) < 1.3 * size):
+                    break
+            else:
+                places.append((label, x, y))
+                break
+    return places
+
+
+def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
+    """Draw points of the latent plane, colored by class, and the prior's 1σ and 2σ.
+
+    points: shape (n, 2); later ones lie on top. labels: class numbers, shape (n,), or
+    None. reach: of the axes, on all sides of the origin. area: of a point; size: of the
+    names, in points. Returns the PathCollection.
     """
     classes = 0 if labels is None else len(class_names)
-    colours = class_colours(classes)
-    drawn = axes.scatter(
-        *points.T,
-        c=colours[:1] if labels is None else colours[labels],
-        s=area,
-        alpha=0.5,
-        linewidths=0,
-    )
-    for sigmas, name in (1, "1σ of the prior"), (2, "2σ"):
-        axes.add_patch(plt.Circle((0, 0), sigmas, fill=False, alpha=0.4))
-        axes.text(0, sigmas, name, alpha=0.7, ha="center", va="bottom")
-    if 0 < classes <= LEGEND:
-        for colour in colours[:classes]:
-            axes.scatter([], [], color=colour, label="class")
-        legend = axes.legend(
-            title="class",
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            ncols=math.ceil(classes / 30),
-        )
-        # Afterwards, as matplotlib leaves out names that start with an underscore.
-        for text, name in zip(legend.texts, class_names, strict=True):
-            text.set_text(name if len(name) <= 30 else name[:29] + "…")
-            text.set_parse_math(False)  # A $ is no formula.
-    # The origin in the middle, as in the grid that generate_grid.py draws.
+    colors = class_colors(classes)
+    colors = colors[9:] if labels is None else colors[labels]
+    style = {"ha": "center", "va": "center", "path_effects": OUTLINE}
+    for sigmas in 1, 2:
+        axes.add_patch(patches.Circle((0, 0), sigmas, fill=False, alpha=0.4))
+        angles = np.radians(np.arange(0, 360, 15))
+        spots = sigmas * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+        distances = np.linalg.norm(points - spots[:, None], axis=-1)
+        x, y = spots[(distances < reach / 12).sum(axis=1).argmin()]
+        axes.text(x, y, f"{sigmas}σ" if reach < 10 else "", alpha=0.6, **style)
+    if 0 < classes <= 60:
+        size -= 3 * (max(map(len, class_names)) > 3)  # long names are smaller
+        letter = reach * size / (axes.bbox.width / axes.figure.dpi * 36)
+        for label, x, y in place_names(points, labels, class_names, reach, letter):
+            name = class_names[label]
+            axes.text(x, y, name, weight="bold", size=size, parse_math=False, **style)
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
-    return drawn
+    return axes.scatter(*points.T, c=colors, s=area, alpha=0.6, linewidths=0)
 
 
-# What any picture needs
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return images as one picture, row by row: (n, H, W, …) → (rows·H, columns·W, …).
 
-
-def class_colours(classes):
-    """Colours that tell classes apart, as RGBA, at least one."""
-    if classes <= 10:
-        return mpl.colors.to_rgba_array(TEN.split())
-    return mpl.colormaps["gist_rainbow"](np.linspace(0, 1, classes))
-
-
-def tile(images, columns):
-    """Images, row by row, as one picture: (n, H, W, …) → (rows·H, columns·W, …).
-
-    The last row is filled with zeros.
+    The last row is filled up with zeros.
     """
     count, height, width, *channels = images.shape
     rows = -(-count // columns)
@@ -125,19 +141,26 @@ def tile(images, columns):
     return grid.reshape(rows * height, columns * width, *channels)
 
 
-def save_picture(figure, path, show=False):
-    """Writes a matplotlib Figure to `path`, and shows it in a window if asked to.
+def check_picture(path: str, show: bool = False) -> None:
+    """Raise UserError if no picture can be written to `path`, or shown."""
+    if pathlib.Path(path).suffix not in ENDINGS:
+        raise UserError(f"--output {path}: end the name in one of {' '.join(ENDINGS)}")
+    weights.check_writable(path)
+    try:
+        webbrowser.get() if show else None
+    except webbrowser.Error:
+        raise UserError(f"no browser to show it: open {path} without --show") from None
 
-    Raises ValueError where there is no such format, or no window.
-    """
-    if show and plt.get_backend().lower() == "agg":
-        raise ValueError(f"no window can be opened here: open {path} without --show")
-    with files.replacing(path) as part, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # Boxes stand for what fonts lack.
-        try:
-            figure.savefig(part, dpi=150)
-        except RuntimeError as error:  # such as LaTeX that is not there
-            raise ValueError(f"matplotlib can't draw {path}: {error}") from error
+
+def save_picture(figure: Figure, path: str, show: bool = False) -> None:
+    """Write a figure to `path`; open it in the browser if `show`."""
+    with weights.replacing(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # boxes for what fonts lack
+        figure.savefig(part, dpi=150)
+        if part.suffix == ".png":
+            image = PIL.Image.open(part).convert("RGB")
+            image = image.quantize(256) if image.getcolors(256) else image
+            image.save(part, optimize=True)
     print(f"wrote {path}")
     if show:
-        plt.show()
+        webbrowser.open(pathlib.Path(path).resolve().as_uri())

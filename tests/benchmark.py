@@ -69,7 +69,7 @@ def train_with_keras(dataset, config, name):
 
     seconds = []
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.start_from_mean_image(dataset.x_train)
+    vae.adapt(dataset.x_train)
     if name == "plain":
         compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
@@ -86,7 +86,7 @@ def train_with_torch(dataset, config):
     import vae_mnist
 
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.start_from_mean_image(dataset.x_train)
+    vae.adapt(dataset.x_train)
 
     def copy(layer):
         kernel, bias = (torch.tensor(w) for w in layer.get_weights())
@@ -179,7 +179,7 @@ def race(dataset, config, name, until, started):
         options |= {"epochs": config.epochs, "batch_size": 100}
         vae.fit(dataset.x_train, validation_data=(dataset.x_test,), **options)
     else:
-        vae.start_from_mean_image(dataset.x_train)
+        vae.adapt(dataset.x_train)
         vae_mnist.train(vae, dataset.x_train, dataset.x_test, **options)
     return reached[0] if reached else (float("inf"), float("inf"))
 

@@ -1,6 +1,7 @@
 """evaluate.py: bounds and likelihoods against cases where log p(x) is known."""
 
-import argparse
+import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ import evaluate
 import vae_mnist
 from support import data
 from support.backend import set_seed
+from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 2, (400, 30)).astype("float32")
@@ -25,7 +27,7 @@ def bernoulli_losses(pixels, logits):
 def random_vae(scale):
     """A VAE whose last kernel is N(0, scale²), and its decoder in NumPy."""
     set_seed(3)
-    vae = vae_mnist.VAE((6, 5), hidden=[16])
+    vae = VAE((6, 5), Config(hidden=(16,)))
     kernel, bias = (RNG.standard_normal(s) for s in ((16, 30), 30))
     vae.decoder.layers[-1].set_weights([scale * kernel, bias])
     hidden = [np.float64(w) for w in vae.decoder.layers[1].get_weights()]
@@ -42,7 +44,7 @@ def losses(vae, z_mean, z_log_sigma, samples):
     return evaluate.sampled_losses(vae, pixels, *parameters, samples, seed=0)
 
 
-def test_where_the_decoder_ignores_z_everything_is_known(monkeypatch):
+def test_where_the_decoder_ignores_z_everything_is_known():
     vae, decode = random_vae(scale=0)
     pixels = PIXELS[:100]
     exact = bernoulli_losses(pixels, decode(np.zeros((1, 2))))[:, 0]
@@ -58,10 +60,6 @@ def test_where_the_decoder_ignores_z_everything_is_known(monkeypatch):
     assert averages[1] < kl.mean()
     assert abs(averages[3]) < 0.1
     assert evaluate.quadrature(vae, pixels, 6.0, 0.1) == pytest.approx(exact, rel=1e-4)
-    # Many samples come in several rounds, and are weighed as one.
-    monkeypatch.setattr(evaluate, "DECODED", 1000)
-    _, estimate = losses(vae, mean[:20], np.log(sigma[:20]), 5_000)
-    assert abs((estimate - exact[:20]).mean()) < 0.3
 
 
 def test_one_sample_estimates_the_bound():
@@ -104,123 +102,161 @@ def test_the_quadrature_has_an_end(monkeypatch, z_mean, asked):
     assert len(steps) == asked
 
 
-def test_bound_above_estimate_above_likelihood_on_a_trained_vae(weights, npz):
+def summary_of(vae, dataset, samples=3, seed=0):
+    images = evaluate.evaluate_images(vae, dataset.x_test, samples, seed)
+    return evaluate.summarize(vae, dataset, images, samples)
+
+
+def test_bound_above_estimate_above_likelihood_on_a_trained_vae(weights):
     vae, settings = vae_mnist.load_vae(weights)
     dataset = data.load_again(settings, weights)
-    few = evaluate.report(vae, dataset, samples=10)
-    many = evaluate.report(vae, dataset, samples=2000)
+    few, many = (summary_of(vae, dataset, samples) for samples in (10, 2000))
     bound, exact = many["negative_bound"][0], many["quadrature"][0]
     assert bound > few["importance_weighted"][0] > many["importance_weighted"][0]
     assert abs(many["importance_weighted"][0] - exact) < 0.1
     total = many["reconstruction"][0] + many["kl"][0]
-    assert bound == pytest.approx(total, rel=1e-5)
+    assert bound == many["loss"][0] == pytest.approx(total, rel=1e-5)
     assert sum(many["kl_per_dimension"]) == pytest.approx(many["kl"][0], rel=1e-5)
 
 
-def test_standard_error():
-    mean, error = evaluate.mean_and_error(np.array([1.0, 3.0, 5.0, 7.0]))
-    assert (mean, error) == (4.0, pytest.approx(5**0.5 / 2))  # σ² = 5, n = 4
+def test_the_gap_is_the_divergence_from_the_true_posterior():
+    """KL(q(z|x) ‖ p(z|x)) from its definition, on a grid, in float64."""
+    vae, decode = random_vae(scale=0.7)
+    images = np.uint8(255 * PIXELS[:5].reshape(5, 6, 5))
+    found = evaluate.evaluate_images(vae, images, samples=5000)
+    axis = np.arange(-7, 7, 0.04)
+    z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    log_joint = -bernoulli_losses(PIXELS[:5], decode(z)) - (z**2).sum(axis=1) / 2
+    posterior = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    distances = (z - found["z_mean"][:, None]) / found["sigma"][:, None]
+    q = np.exp(-(distances**2).sum(axis=-1) / 2)
+    q /= q.sum(axis=1, keepdims=True)
+    ratio = np.log(np.maximum(q, 1e-300) / np.maximum(posterior, 1e-300))
+    np.testing.assert_allclose(found["gap"], (q * ratio).sum(axis=1), atol=0.1)
+    assert found["gap"].min() > 0.2
 
 
-def untrained(latent_dim, binarize=False):
+def untrained(latent_dim, **config):
     images, labels = bars(60, 0)
-    dataset = data.Dataset(images, labels, images, labels, list("012"), "bars")
-    vae = vae_mnist.VAE((12, 12), [8], latent_dim, binarize=binarize)
-    return vae, dataset
+    dataset = data.Dataset(images, labels, images, labels, ["up", "=1", "b, c"], "bars")
+    return VAE((12, 12), Config((8,), latent_dim, **config)), dataset
 
 
-def test_collapsed_dimensions_are_counted_and_warned_of(capsys):
+def test_collapsed_dimensions_are_counted_and_named(capsys):
     vae, dataset = untrained(3)
-    kernel, bias = vae.get_layer("z_mean").get_weights()
+    kernel, bias = vae.encoder.get_layer("z_mean").get_weights()
     kernel[:, 1:] = 0
     kernel[:, 0] *= 10
-    vae.get_layer("z_mean").set_weights([kernel, bias])
-    result = evaluate.report(vae, dataset, samples=2)
-    assert result["active_dimensions"] == 1
-    assert result["quadrature"] is None
-    evaluate.print_report(result)
+    vae.encoder.get_layer("z_mean").set_weights([kernel, bias])
+    summary = summary_of(vae, dataset)
+    assert summary["active_dimensions"] == 1
+    assert summary["quadrature"] is summary["gap"] is None
+    evaluate.print_report(summary)
     text = capsys.readouterr().out
-    assert "1 of 3" in text
-    assert "collapsed in 2 of 3 dimensions" in text
+    assert "1 of 3" in text and "the posterior has collapsed" in text
+    assert "gap" not in text and "quadrature" not in text
 
 
-def test_binarized_vae_is_evaluated_on_binary_pixels(capsys):
-    vae, dataset = untrained(2, binarize=True)
-    results = [evaluate.report(vae, dataset, 3, seed) for seed in (0, 0, 1)]
-    assert all(result["binary"] for result in results)
-    assert results[0] == results[1] != results[2]
-    evaluate.print_report(results[0])
-    assert "log-likelihood" not in capsys.readouterr().out
+def test_what_a_reader_must_know(capsys):
+    notes = {
+        "the bound is that of β = 1": {"beta": 4.0},
+        "training encoded noisy images": {"noise": 0.5},
+        "the pixels are gray": {},
+    }
+    for note, config in notes.items():
+        vae, dataset = untrained(3, **config)
+        evaluate.print_report(summary_of(vae, dataset))
+        text = capsys.readouterr().out
+        assert {other for other in notes if other in text} == {note, [*notes][2]}
+    dataset.x_test[:] = 255 * (dataset.x_test > 99)
+    evaluate.print_report(summary_of(vae, dataset))
+    assert "gray" not in capsys.readouterr().out
+
+
+def test_the_loss_of_training_has_its_own_beta(capsys):
+    vae, dataset = untrained(3, beta=4.0)
+    summary = summary_of(vae, dataset)
+    reconstruction, kl = summary["reconstruction"][0], summary["kl"][0]
+    assert summary["negative_bound"][0] == pytest.approx(reconstruction + kl)
+    assert summary["loss"][0] == pytest.approx(reconstruction + 4 * kl)
+    evaluate.print_report(summary)
+    text = capsys.readouterr().out
+    assert f"training loss, β = 4 {reconstruction + 4 * kl:17.2f}" in text
+
+
+def test_neighbors_vote():
     vae, dataset = untrained(2)
-    evaluate.print_report(evaluate.report(vae, dataset, 3))
-    assert "none of this is a log-likelihood" in capsys.readouterr().out
-
-
-def test_neighbours_vote():
-    vae, dataset = untrained(2)
-    z_mean = vae.encoder.predict(dataset.x_test, verbose=0)["z_mean"]
+    z_mean, _ = vae.encode(dataset.x_test)
     distances = np.linalg.norm(z_mean[:, None] - z_mean[None], axis=-1)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :5]
     votes = np.array([np.bincount(row).argmax() for row in dataset.y_train[nearest]])
     share = (votes == dataset.y_test).mean()
-    assert evaluate.neighbours_vote(vae, dataset, z_mean, 0) == pytest.approx(
-        share, abs=0.04
-    )
+    vote = evaluate.neighbors_vote(vae, dataset, z_mean)
+    assert vote == pytest.approx(share, abs=0.04)
+    dataset = dataclasses.replace(dataset, y_train=dataset.y_train[:4])  # too few
+    assert evaluate.neighbors_vote(vae, dataset, z_mean) is None
 
 
-def test_fewer_labels_than_neighbours_have_no_vote():
-    images, labels = bars(8, 0)
-    dataset = data.Dataset(images[:4], labels[:4], images[4:], labels[4:], [], "here")
-    vae = vae_mnist.VAE((12, 12), [4], latent_dim=3)
-    assert evaluate.report(vae, dataset, samples=1)["neighbours_vote"] is None
+def test_a_line_per_image_the_highest_loss_first(tmp_path):
+    vae, dataset = untrained(3, beta=2.0)
+    images = evaluate.evaluate_images(vae, dataset.x_test, samples=4)
+    evaluate.write_csv(tmp_path / "a.csv", dataset, images)
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    places = [int(row["index"]) for row in rows]
+    assert sorted(places) == list(range(60))
+    columns = {
+        name: np.array([float(row[name]) for row in rows])
+        for name in rows[0]
+        if name != "label"
+    }
+    assert (np.diff(columns["loss"]) <= 0).all()
+    names = [dataset.class_names[label] for label in dataset.y_test[places]]
+    assert [row["label"] for row in rows] == names
+    z_mean, z_log_sigma = vae.encode(dataset.x_test[places])
+    for i in range(3):
+        np.testing.assert_allclose(columns[f"z_mean_{i}"], z_mean[:, i], atol=6e-5)
+        sigma = np.exp(z_log_sigma[:, i])
+        np.testing.assert_allclose(columns[f"sigma_{i}"], sigma, atol=6e-5)
+    kl = 0.5 * (np.exp(2 * z_log_sigma) + z_mean**2 - 1 - 2 * z_log_sigma).sum(axis=1)
+    np.testing.assert_allclose(columns["kl"], kl, atol=1e-4)
+    loss = columns["reconstruction"] + 2 * columns["kl"]
+    np.testing.assert_allclose(columns["loss"], loss, atol=3e-4)
+    dataset = dataclasses.replace(dataset, y_test=None)
+    evaluate.write_csv(tmp_path / "b.csv", dataset, images)
+    assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith(f"{places[0]},,")
 
 
 def test_prints_what_it_writes(weights, run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["--weights", weights, "--samples", 20, "--json", "report.json"]
-    result = run_here("evaluate.py", *arguments)
+    arguments = ["--samples", 20, "--json", "report.json", "--csv", "images.csv"]
+    result = run_here("evaluate.py", "--weights", weights, *arguments)
     assert (result.status, result.stderr) == (0, "")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["images"] == 60
-    assert report["samples"] == 20
-    for name in ("negative_bound", "importance_weighted", "quadrature"):
+    assert (report["images"], report["samples"], report["held_out"]) == (60, 20, True)
+    for name in ("negative_bound", "importance_weighted", "quadrature", "gap"):
         assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in result.stdout
-    assert f"{report['neighbours_vote']:.1%}" in result.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert f"{report['neighbors_vote']:.1%}" in result.stdout
+    assert (
+        "60 held-out images" in result.stdout and "training loss" not in result.stdout
+    )
+    losses = np.loadtxt("images.csv", delimiter=",", skiprows=1)[:, -1]
+    assert len(losses) == 60
+    mean, error = losses.mean(), losses.std() / 60**0.5
+    assert report["negative_bound"] == pytest.approx([mean, error], rel=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "images.csv"}
 
 
 def test_other_images_are_not_called_held_out(weights, run_here, npz, tmp_path):
     with np.load(npz) as arrays:
         np.savez(tmp_path / "b.npz", **{**arrays, "x_train": arrays["x_train"][::-1]})
-    options = ["--weights", weights, "--samples", 1, "--json", tmp_path / "r.json"]
-    for source, held_out in (npz, True), (tmp_path / "b.npz", False):
-        result = run_here("evaluate.py", *options, "--data", source)
-        report = json.loads((tmp_path / "r.json").read_text())
-        assert report["held_out"] == held_out == ("held-out" in result.stdout)
-        assert ("note: these are other images" in result.stderr) == (not held_out)
+    options = ["--weights", weights, "--samples", 1, "--data", tmp_path / "b.npz"]
+    result = run_here("evaluate.py", *options)
+    assert result.stdout.startswith("60 images ") and "note: " in result.stderr
 
 
-def test_the_report_is_written_before_anything_is_said(
-    weights, run_here, tmp_path, monkeypatch
-):
-    def closed(text):
-        raise BrokenPipeError
-
-    result = {"held_out": True, "images": 3}
-    monkeypatch.setattr(vae_mnist, "load_vae", lambda path: (None, None))
-    monkeypatch.setattr(data, "load_again", lambda *_: None)
-    monkeypatch.setattr(evaluate, "load_vae", vae_mnist.load_vae)
-    monkeypatch.setattr(evaluate, "report", lambda *_: result)
-    monkeypatch.setattr("builtins.print", closed)
-    args = argparse.Namespace(
-        json=tmp_path / "r.json", weights="", data="", samples=1, seed=0
-    )
-    with pytest.raises(BrokenPipeError):
-        evaluate.main(args)
-    assert json.loads((tmp_path / "r.json").read_text()) == result
-
-
-def test_no_folder_for_the_report_is_found_before_the_work(fails, run_here, weights):
-    arguments = ["evaluate.py", "--weights", weights, "--json", "no/a.json"]
-    fails(*arguments, says="folder no")
-    assert run_here(*arguments).stdout == ""
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_what_cannot_be_written_is_found_before_the_work(fails, option):
+    """There are no weights here: a script that looked for them first would say so."""
+    fails("evaluate.py", option, "no/a", says="cannot write no/a")

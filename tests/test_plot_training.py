@@ -1,21 +1,21 @@
-"""plot_training.py: the curve of a training, and its film."""
+"""plot_training.py: the learning curve and the film of a training."""
 
 import os
 import shutil
 import subprocess
 
 import matplotlib.colors
-import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import call, no_xla, on, run_script, save_untrained
+from conftest import call, no_xla, run_script, save_untrained
+from matplotlib.figure import Figure
 
 import plot_training
-from support import data, snapshots
+from support import data
 from support import weights as weights_file
 from support.pictures import plane_grid, quantiles, tile
-from vae_mnist import VAE, load_vae
+from vae_mnist import VAE, Config, load_vae
 
 EPOCHS = 3
 EARLY = 7  # snapshots of the first of them, of 50 steps: 0, 2, 4, 8, 16, 32, 64 %
@@ -51,7 +51,8 @@ def write(path, losses):
         | {"seconds": 1.0, "learning_rate": loss / 1000}
         for loss in losses
     ]
-    weights_file.save(VAE((4, 4), [3]), path, {}, history)
+    settings = {"config": {}, "image_shape": [], "checksum": 0, "run": ""}
+    weights_file.save(VAE((4, 4), Config((3,))), path, settings, history)
 
 
 def lines(axes):
@@ -63,28 +64,31 @@ def test_the_curves_points_equal_the_history(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
     name, history = plot_training.read_history("a.weights.h5")
     assert name == "a"
-    *axes, rate = plot_training.draw_training(name, history).axes
+    axes = plot_training.draw_training(name, history).axes
     drawn = {ax.get_title().split(",")[0]: lines(ax) for ax in axes}
     epochs = [1, 2, 3]
-    training, held_out = "training, the epoch's mean", "held out, at its end"
+    training = "training images, averaged while learning"
+    held_out = "held-out images, after the epoch"
+    star = drawn["loss of a = reconstruction + β·KL"].popitem()
+    assert star[1] == [[2], [7]]
     assert drawn == {
-        "loss": {
+        "loss of a = reconstruction + β·KL": {
             training: [epochs, [10, 8, 9]],
             held_out: [epochs, [9, 7, 8]],
-            "7.00 in epoch 2, the best": [[2], [7]],
         },
         "reconstruction": {
             training: [epochs, [11, 9, 10]],
             held_out: [epochs, [8, 6, 7]],
         },
-        "KL divergence of q(z|x) from the prior": {
+        "KL": {
             training: [epochs, [12, 10, 11]],
             held_out: [epochs, [7, 5, 6]],
         },
+        "learning rate": {"learning rate": [epochs, [0.009, 0.007, 0.008]]},
     }
-    assert lines(rate) == {"learning rate": [epochs, [0.009, 0.007, 0.008]]}
-    assert {ax.get_ylabel() for ax in axes} == {"nats per image"}
-    assert axes[0].get_zorder() > rate.get_zorder()
+    legend = axes[0].get_legend()
+    assert legend.get_title().get_text() == "best: 7.00 on held-out images, in epoch 2"
+    assert [text.get_text() for text in legend.texts] == [training, held_out]
 
 
 def test_several_runs_in_one_picture(here, run_here, monkeypatch):
@@ -93,18 +97,18 @@ def test_several_runs_in_one_picture(here, run_here, monkeypatch):
         "support.pictures.save_picture", lambda figure, *_: drawn.append(figure)
     )
     write("a.weights.h5", [9.0, 7.0, 8.0])
-    write("_b.weights.h5", [6.0])
-    result = run_here("plot_training.py", "--weights", "a.weights.h5", "_b.weights.h5")
+    write("b.weights.h5", [6.0])
+    result = run_here("plot_training.py", "--weights", "a.weights.h5", "b.weights.h5")
     assert (result.status, result.stderr) == (0, "")
     axes = drawn[0].axes[0]
-    curves = {label: xy for label, xy in lines(axes).items() if " in epoch " in label}
+    curves = {label: xy for label, xy in lines(axes).items() if "in epoch" in label}
     assert curves == {
-        "7.00 in epoch 2: a": [[1, 2, 3], [9, 7, 8]],
-        "6.00 in epoch 1: _b": [[1], [6]],
+        "a: best 7.00, in epoch 2": [[1, 2, 3], [9, 7, 8]],
+        "b: best 6.00, in epoch 1": [[1], [6]],
     }
     assert [text.get_text() for text in axes.get_legend().texts] == list(curves)
-    colours = [matplotlib.colors.to_rgb(line.get_color()) for line in axes.lines]
-    assert colours[0] == colours[1] != colours[2] == colours[3]
+    colors = [matplotlib.colors.to_rgb(line.get_color()) for line in axes.lines]
+    assert colors[0] == colors[1] != colors[2] == colors[3]
 
 
 def test_a_newer_checkpoint_is_what_is_drawn(here):
@@ -119,27 +123,26 @@ def test_a_newer_checkpoint_is_what_is_drawn(here):
     assert plot_training.read_history("a.weights.h5")[0] == "a (unfinished)"
 
 
-def test_the_script_draws_a_curve_without_waiting_for_keras(here):
+def test_the_script_draws_a_curve_without_keras(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
+    (here / "keras.py").write_text("raise ImportError")
+    env = os.environ | {"PYTHONPATH": str(here)}
     arguments = ("--weights", "a.weights.h5")
-    result = run_script("plot_training.py", *arguments, cwd=here, env=on("nonsense"))
+    result = run_script("plot_training.py", *arguments, cwd=here, env=env)
     assert (result.status, result.stderr) == (0, "")
     assert result.stdout == "wrote training.png\n"
-    assert sorted(os.listdir()) == ["a.weights.h5", "training.png"]
+    assert (here / "training.png").exists()
     with PIL.Image.open("training.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     for name in ("C0", "C1"):
-        colour = np.array(matplotlib.colors.to_rgb(name)) * 255
-        assert (np.abs(pixels - colour).max(axis=1) < 2).sum() > 500
+        color = np.array(matplotlib.colors.to_rgb(name)) * 255
+        assert (np.abs(pixels - color).max(axis=1) < 2).sum() > 500
 
 
 def test_no_history(fails, npz, tmp_path):
-    path = save_untrained(VAE((12, 12), [4]), tmp_path / "a.weights.h5", npz)
-    fails("plot_training.py", "--weights", path, says="tells of no epoch")
-
-
-def test_no_weights(fails):
-    fails("plot_training.py", says="there are no weights in vae_mnist.weights.h5")
+    vae = VAE((12, 12), Config((4,)))
+    path = save_untrained(vae, tmp_path / "a.weights.h5", npz)
+    fails("plot_training.py", "--weights", path, says="no completed epoch")
 
 
 # The film
@@ -172,16 +175,14 @@ def test_a_film_has_a_frame_per_snapshot(trained, here, run_here):
 @pytest.fixture(scope="module")
 def looks(trained):
     """The Frames of the snapshots, and what they were made of."""
-    kept = snapshots.kept(trained / "moments")
-    vae, settings = load_vae(kept[-1][1])
-    # Each image twenty times, against the noise of the draws.
-    held_out = np.tile(data.load(settings["data"]).x_test, (20, 1, 1))
+    paths = sorted((trained / "moments").iterdir())
+    vae, settings = load_vae(paths[-1])
+    # Each image twenty times, to average over the noise of z.
+    held_out = np.tile(data.load(settings["config"]["data"]).x_test, (20, 1, 1))
     vae.compile(optimizer=None)
-    frames = [
-        plot_training.look(vae, path, epochs, held_out, held_out[:20], [0, 1])
-        for epochs, path in kept
-    ]
-    return frames, kept, held_out
+    arrays = held_out, held_out[:20], [0, 1]
+    frames = [plot_training.make_frame(vae, path, *arrays) for path in paths]
+    return frames, paths, held_out
 
 
 def bound(vae, images):
@@ -195,24 +196,25 @@ def bound(vae, images):
 
 
 def test_a_frame_shows_the_snapshot(looks, trained):
-    frames, kept, held_out = looks
+    frames, paths, held_out = looks
+    epochs = [0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 2, 3]
+    assert [frame.epochs for frame in frames] == epochs
     _, history = weights_file.read(trained / "m.weights.h5")
-    for frame, (epochs, path) in zip(frames, kept, strict=True):
+    for frame, path in zip(frames, paths, strict=True):
         vae, _ = load_vae(path)
-        assert frame.epochs == epochs
-        if epochs >= 1:
-            assert frame.loss == history[int(epochs) - 1]["val_loss"]
+        if frame.epochs >= 1:
+            assert frame.loss == history[int(frame.epochs) - 1]["val_loss"]
         else:  # by another draw of the noise
             assert frame.loss == pytest.approx(bound(vae, held_out), rel=0.02)
-        z_mean = vae.encoder.predict(held_out[:20], verbose=0)["z_mean"]
+        z_mean = vae.encode(held_out[:20])[0]
         np.testing.assert_allclose(frame.points, z_mean, atol=1e-5)
-        decoded = vae.decode(plane_grid(quantiles(plot_training.SIZE), 2))
+        decoded = vae.decode(plane_grid(quantiles(plot_training.SIZE), np.eye(2)))
         expected = 255 * tile(decoded, plot_training.SIZE)
         assert frame.manifold.dtype == np.uint8
         np.testing.assert_allclose(frame.manifold, expected, atol=0.51)
 
 
-def test_axes_and_colours_stay(looks):
+def test_axes_and_colors_stay(looks):
     last = looks[0][-1]  # and one whose points lie far out
     frames = [*looks[0], last._replace(points=50 * last.points)]
     labels, names = np.arange(20) % 3, ["one", "two", "three"]
@@ -226,24 +228,25 @@ def test_axes_and_colours_stay(looks):
         title = f"epoch {frame.epochs:.2f}, held-out loss {frame.loss:.1f} nats"
         assert figure.get_suptitle() == title
         assert (left.get_xlabel(), left.get_ylabel()) == ("z[3]", "z[5]")
-        figure.canvas.draw()
-        colours = clusters.get_facecolors()[:, :3]
+        figure.draw_without_rendering()
+        colors = clusters.get_facecolors()[:, :3]
         for label in range(3):
-            assert len(np.unique(colours[labels == label], axis=0)) == 1
+            assert len(np.unique(colors[labels == label], axis=0)) == 1
         places = [axes.get_window_extent().bounds for axes in (left, right)]
         seen.append((left.get_xlim(), left.get_ylim(), picture.get_clim(), places))
-        np.testing.assert_array_equal(colours, clusters.get_facecolors()[:, :3])
+        np.testing.assert_array_equal(colors, clusters.get_facecolors()[:, :3])
     assert all(each == seen[0] for each in seen)
     (low, high), *_ = seen[0]
     inside = [(np.abs(frame.points) <= high).mean() for frame in frames]
     assert low == -high and min(inside) > 0.95
 
 
-def test_one_palette_keeps_the_classes_colours(tmp_path):
-    """Few points among many greys: palettes of one's own would lose their colours."""
+def test_one_palette_keeps_the_classes_colors(tmp_path):
+    """Few points among many grays: a palette per frame would lose their colors."""
 
     def figures():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+        figure = Figure(figsize=(6, 3))
+        left, right = figure.subplots(1, 2)
         right.imshow(np.random.default_rng(0).random((99, 99)), cmap="gray")
         for number in range(3):
             for i in range(10):
@@ -253,8 +256,8 @@ def test_one_palette_keeps_the_classes_colours(tmp_path):
     plot_training.write_gif(figures(), tmp_path / "a.gif")
     for _, frame in frames_of(tmp_path / "a.gif"):
         for i in range(10):
-            colour = np.array(matplotlib.colors.to_rgb(f"C{i}")) * 255
-            assert np.abs(frame - colour).max(axis=2).min() < 12
+            color = np.array(matplotlib.colors.to_rgb(f"C{i}")) * 255
+            assert np.abs(frame - color).max(axis=2).min() < 12
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
@@ -265,7 +268,7 @@ def test_a_video(trained, here, run_here):
     assert os.listdir() == ["film.mp4"]
     probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
     told = subprocess.run([*probe.split(), "film.mp4"], capture_output=True, text=True)
-    stays = 2 * plot_training.PER_SECOND
+    stays = 2 * plot_training.FRAMES_PER_SECOND
     assert told.stdout.strip() == f"stream,{EARLY + EPOCHS - 1 + stays}"
 
 
@@ -282,15 +285,17 @@ def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
     [
         (["--film", "a.gif"], "a film needs both"),
         (["--snapshots", "moments"], "a film needs both"),
-        (["--snapshots", "no", "--film", "a.gif"], "there are no snapshots in no"),
-        (["--snapshots", "no", "--film", "no/a.gif"], "there is no folder no"),
+        (["--snapshots", "no", "--film", "a.gif"], "no snapshots in no"),
+        (["--snapshots", "no", "--film", "no/a.gif"], "cannot write no/a.gif"),
+        (["--snapshots", "no", "--film", "a.png"], "in .gif or .mp4"),
+        (["--data", "mnist_sample"], "a film needs both"),
         (
             ["--snapshots", "no", "--film", "a.gif", "--output", "a.png"],
-            "leave out --output",
+            "leave out --weights and --output",
         ),
     ],
 )
-def test_what_makes_no_film(fails, options, says):
+def test_options_that_make_no_film(fails, options, says):
     fails("plot_training.py", *options, says=says)
 
 
@@ -298,12 +303,12 @@ def test_a_broken_snapshot(trained, fails, tmp_path):
     shutil.copytree(trained / "moments", tmp_path / "moments")
     (tmp_path / "moments" / "001.00.weights.h5").write_bytes(b"half")
     arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
-    fails("plot_training.py", *arguments, says="001.00.weights.h5 does not hold")
+    fails("plot_training.py", *arguments, says="001.00.weights.h5")
 
 
 def test_one_latent_dimension(fails, npz, tmp_path):
     (tmp_path / "moments").mkdir()
-    vae = VAE((12, 12), [4], latent_dim=1)
-    save_untrained(vae, tmp_path / "moments/000.00.weights.h5", npz, hidden=[4])
+    vae = VAE((12, 12), Config((4,), 1))
+    save_untrained(vae, tmp_path / "moments/000.00.weights.h5", npz)
     arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
     fails("plot_training.py", *arguments, says="one latent dimension")

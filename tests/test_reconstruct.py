@@ -8,7 +8,7 @@ import pytest
 from conftest import bars, save_untrained
 
 import reconstruct
-from vae_mnist import VAE, load_vae
+from vae_mnist import VAE, Config, load_vae
 
 
 def test_psnr_of_a_known_error():
@@ -18,15 +18,15 @@ def test_psnr_of_a_known_error():
     assert reconstruct.psnr(error) == pytest.approx(20)  # 10·log10(1 / 0.01)
 
 
-def test_corruption_is_gaussian_and_clipped():
-    grey = np.full((200, 20, 20), 128, "uint8")
-    noisy = reconstruct.corrupt(grey, 0.1, seed=0) / 255
+def test_noise_is_gaussian_and_clipped():
+    gray = np.full((200, 20, 20), 128, "uint8")
+    noisy = reconstruct.add_noise(gray, 0.1, seed=0) / 255
     assert noisy.mean() == pytest.approx(128 / 255, abs=0.002)
     assert noisy.std() == pytest.approx(0.1, rel=0.02)
-    black = reconstruct.corrupt(np.zeros((100, 20, 20), "uint8"), 0.5, seed=0)
+    black = reconstruct.add_noise(np.zeros((100, 20, 20), "uint8"), 0.5, seed=0)
     assert (black == 0).mean() == pytest.approx(0.5, abs=0.02)
     assert (
-        reconstruct.corrupt(grey, 0.1, 0) != reconstruct.corrupt(grey, 0.1, 1)
+        reconstruct.add_noise(gray, 0.1, 0) != reconstruct.add_noise(gray, 0.1, 1)
     ).any()
 
 
@@ -64,10 +64,10 @@ def test_many_images_are_broken_into_lines_of_one_picture():
         top, left = 12 * (i // 20), 3 * (i % 20)
         cell = picture[top : top + 12, left : left + 3]
         np.testing.assert_array_equal(cell, [*images[i], *(1 - images[i])])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     width, height = figure.axes[0].get_window_extent().size
     assert height / width == pytest.approx(300 / 60, rel=0.02)  # no image is stretched
-    assert height / figure.dpi < reconstruct.LARGEST + 1
+    assert height / figure.dpi < reconstruct.MAX_HEIGHT + 1
 
 
 def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
@@ -87,8 +87,8 @@ def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
     # The errors are those of all held-out images, whatever the picture shows.
     vae, _ = load_vae(weights)
     originals = bars(60, 1)[0]
-    noisy = reconstruct.corrupt(originals, 0.3, 0)
-    decoded = vae.decode(vae.encoder.predict(noisy, verbose=0)["z_mean"])
+    noisy = reconstruct.add_noise(originals, 0.3, 0)
+    decoded = vae.decode(vae.encode(noisy)[0])
     for (error, _), seen in zip(pairs, (noisy / 255, decoded), strict=True):
         expected = ((seen - originals / 255) ** 2).mean()
         assert float(error) == pytest.approx(expected, abs=6e-5)
@@ -98,9 +98,25 @@ def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
 
 def test_noise_is_remembered(run_here, npz, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    vae = VAE((12, 12), [4], noise=0.25)
-    save_untrained(vae, "vae_mnist.weights.h5", npz, hidden=[4])
+    vae = VAE((12, 12), Config(hidden=(4,), noise=0.25))
+    save_untrained(vae, "vae_mnist.weights.h5", npz)
     assert "noise 0.25" in run_here("reconstruct.py").stdout
     assert "noise" not in run_here("reconstruct.py", "--noise", 0).stdout
     result = run_here("reconstruct.py", "--noise", 1e-6)
     assert re.search(r"noise 1e-06 +mean squared error 0.0000  PSNR inf", result.stdout)
+
+
+def test_a_binarized_vae_sees_black_and_white(run_here, npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen, encode = [], VAE.encode
+
+    def spy(vae, images):
+        seen.append(images)
+        return encode(vae, images)
+
+    monkeypatch.setattr(VAE, "encode", spy)
+    vae = VAE((12, 12), Config(hidden=(4,), binarize=True))
+    save_untrained(vae, "vae_mnist.weights.h5", npz)
+    assert run_here("reconstruct.py").status == 0
+    (images,) = seen
+    assert set(np.unique(images)) == {0, 255}
