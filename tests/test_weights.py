@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -295,3 +296,15 @@ def test_files_that_are_not_weights(fails, good, tmp_path):
 def test_there_must_be_something_to_resume(fails):
     says = "no weights in vae_mnist.weights.h5: run python vae_mnist.py to train some"
     fails("vae_mnist.py", "--resume", says=says)
+
+
+def test_what_keras_only_warns_of_is_a_mistake(old):
+    class Model:
+        def load_weights(self, path):
+            warnings.warn("a layer stays as it was", UserWarning, stacklevel=1)
+
+        def get_weights(self):
+            return []
+
+    with pytest.raises(UserError, match="a layer stays as it was"):
+        weights.load(Model(), old)
