@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-BACKENDS = ["tensorflow", "jax", "torch"]
-BACKENDS = [name for name in BACKENDS if importlib.util.find_spec(name)]
+BACKENDS = [b for b in ("tensorflow", "jax", "torch") if importlib.util.find_spec(b)]
 
 os.environ["MPLBACKEND"] = "agg"
 
@@ -27,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def bars(count, seed):
-    """Return 12×12 images: a horizontal bar (0), a vertical bar (1), a square (2)."""
+    """Return 12×12 images of a bar, horizontal (0) or vertical (1), or a square (2)."""
     rng = np.random.default_rng(seed)
     images = np.zeros((count, 12, 12), "uint8")
     labels = rng.integers(0, 3, count)
@@ -90,13 +89,10 @@ def save_untrained(vae, path, source, **settings):
 
 def arrays(path):
     """Return all arrays of a weights file, without the seconds of the epochs."""
-    found = {}
+    names = []
     with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if hasattr(item, "dtype") else None
-            )
-        )
+        file.visit(names.append)
+        found = {n: file[n][()] for n in names if isinstance(file[n], h5py.Dataset)}
         columns = file["history"].attrs["columns"].tolist()
     if columns:
         found["history"] = np.delete(found["history"], columns.index("seconds"), axis=1)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT
 
 import vae_mnist
 from support import cli
@@ -199,15 +199,6 @@ def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypa
     handlers = []
     cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), options)
     assert handlers == [signal.default_int_handler]
-
-
-def test_an_ignored_ctrl_c_stays_ignored(npz):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert "must end in" in call("vae_mnist.py", "--data", npz, "--weights", "a")
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_terminals_without_greek_letters(monkeypatch):
