@@ -180,7 +180,7 @@ def write_gif(figures: Iterable[Figure], path: str | os.PathLike) -> None:
         half = images[-1].crop(side).quantize(HALF, PIL.Image.Quantize.MAXCOVERAGE)
         colors += half.getpalette()[: 3 * HALF]
     palette = PIL.Image.new("P", (1, 1))
-    palette.putpalette(colors)
+    palette.putpalette([255, 255, 255, *colors])
     images = [image.quantize(palette=palette, dither=0) for image in images]
     stay = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000 * LAST]
     images[0].save(path, save_all=True, append_images=images[1:], duration=stay, loop=0)

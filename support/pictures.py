@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import matplotlib as mpl
 import numpy as np
 import PIL.Image
+import PIL.ImageChops
+import PIL.ImageStat
 from matplotlib import patches, patheffects
 from matplotlib.figure import Figure
 from scipy import ndimage
@@ -159,8 +161,10 @@ def save_picture(figure: Figure, path: str, show: bool = False) -> None:
         figure.savefig(part, dpi=150)
         if part.suffix == ".png":
             image = PIL.Image.open(part).convert("RGB")
-            image = image.quantize(256) if image.getcolors(256) else image
-            image.save(part, optimize=True)
+            small = image.quantize(256)
+            lost = PIL.ImageChops.difference(image, small.convert("RGB"))
+            visible = max(PIL.ImageStat.Stat(lost).mean) > 1  # of 255
+            (image if visible else small).save(part, optimize=True)
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())
