@@ -65,7 +65,10 @@ def build_encoder(pixels: int, config: Config) -> keras.Model:
 
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
-    x = h = keras.Input([pixels], name="x")
+    x = keras.Input([pixels], name="x")
+    # Dark or bright, large or small: the first layer sees vectors of length 5 or so.
+    h = layers.Normalization(axis=None, name="normalize")(x)
+    h = layers.Rescaling(5 / math.sqrt(pixels))(h)
     for units in config.hidden:
         h = layers.Dense(units, config.activation)(h)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
@@ -184,14 +187,18 @@ class VAE(keras.Model):
         self.kl.update_state(kl)
         return ops.mean(reconstruction + self.config.beta * kl)
 
-    def start_from_mean_image(self, images: np.ndarray) -> None:
-        """Set the output biases so that the untrained decoder draws the mean image.
+    def adapt(self, images: np.ndarray) -> None:
+        """Adapt an untrained model to uint8 images: their mean, their variance.
 
-        A bias of log(p / (1 − p)) draws a pixel with probability p (Hinton 2010,
-        A Practical Guide to Training Restricted Boltzmann Machines, section 8.1).
+        The encoder's normalization takes its statistics from them, and the decoder
+        starts by drawing their mean image: with a bias of log(p / (1 − p)), a pixel is
+        white with probability p (Hinton 2010, A Practical Guide to Training Restricted
+        Boltzmann Machines, section 8.1).
         """
+        x = images.reshape(len(images), -1) / np.float32(255)
+        self.encoder.get_layer("normalize").adapt(x)
         # Laplace's rule of succession, so that no p is 0 or 1.
-        p = (images.sum(axis=0, dtype=float).ravel() / 255 + 1) / (len(images) + 2)
+        p = (x.sum(axis=0, dtype=float) + 1) / (len(x) + 2)
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +229,7 @@ def train(vae, images, held_out, initial_epoch=0, **fit_options):
         rate = 1e-3 / len(config.hidden)  # Deeper networks take smaller steps.
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps * config.epochs)
     vae.compile(
-        keras.optimizers.RMSprop(schedule, momentum=0.9, centered=True),
+        keras.optimizers.RMSprop(schedule, momentum=0.9),
         **backend.compile_options(vae, batch_size, steps, bool(config.snapshots)),
     )
     epochs = range(initial_epoch, config.epochs)
@@ -249,7 +256,7 @@ def main(config: Config) -> None:
     run = training.Run(config, dataset)
     backend.set_seed(config.seed)
     vae = VAE(dataset.x_train.shape[1:], run.config)
-    vae.start_from_mean_image(dataset.x_train)
+    vae.adapt(dataset.x_train)
     with run:
         train(vae, *run.images, **run.fit_options)
     run.report()

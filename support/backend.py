@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -43,26 +43,31 @@ def set_seed(seed: int) -> None:
         keras.utils.set_random_seed(seed)
 
 
-def sample_pixels(x):
-    """Return a layer's output: 0 or 1 per pixel, sampled with probability x.
+def random_layer(function: Callable, x):
+    """Return the output of a layer that calls function(x, seed), fresh at every step."""
+    seed = keras.random.SeedGenerator()
+    return layers.Lambda(function, arguments={"seed": seed})(x)
 
-    Fresh at every step, as in Burda et al. 2015, section 5.1.
-    """
+
+def sample_pixels(x):
+    """Return 0 or 1 per pixel, 1 with probability x (Burda et al. 2015, section 5.1)."""
 
     def sample(x, seed):
         return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")
 
-    seed = keras.random.SeedGenerator()
-    return layers.Lambda(sample, arguments={"seed": seed}, name="sample_pixels")(x)
+    return random_layer(sample, x)
 
 
 def add_noise(x, stddev: float):
-    """Return a layer's output: x plus Gaussian noise, clipped to [0, 1].
+    """Return x plus Gaussian noise, clipped to [0, 1].
 
-    Also outside training, so that held-out losses are measured on noisy inputs.
+    A GaussianNoise layer would add none in `evaluate`, to held-out images.
     """
-    noisy = layers.GaussianNoise(stddev)(x, training=True)
-    return layers.ReLU(max_value=1)(noisy)
+
+    def add(x, seed):
+        return ops.clip(x + stddev * keras.random.normal(ops.shape(x), seed=seed), 0, 1)
+
+    return random_layer(add, x)
 
 
 def default_batch_size(images: int) -> int:

@@ -7,7 +7,7 @@ from rich import progress
 
 from support import distribution, weights
 from support.backend import keras
-from support.cli import UserError
+from support.cli import UserError, explain
 
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
@@ -61,21 +61,21 @@ class Snapshots(keras.callbacks.Callback):
     def __init__(self, folder: str, run):
         super().__init__()
         self.folder, self.run = pathlib.Path(folder), run
-        if any(self.folder.glob("*.weights.h5")) and not run.history:
+        if any(self.folder.glob("*.weights.h5")) and not run.start:
             raise UserError(
                 f"{folder} holds snapshots of another run: name a new folder"
             )
-        with weights.os_errors(f"write into {folder}"):
+        with explain(f"cannot write into {folder}", kinds=OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def on_train_begin(self, logs=None) -> None:
-        self.share = 100 * self.model.steps_per_execution / self.params["steps"]
-        self.percent = 0
+        self.steps = 0
         self.save(len(self.run.history), 0)
 
     def on_train_batch_end(self, batch, logs=None) -> None:
-        before, self.percent = self.percent, self.percent + self.share
-        now = min(int(self.percent + 1e-9), 100)
+        before = 100 * self.steps // self.params["steps"]
+        self.steps += self.model.steps_per_execution
+        now = 100 * self.steps // self.params["steps"]
         if not self.run.history and any(before < early <= now < 100 for early in EARLY):
             self.save(0, now)
 

@@ -1,12 +1,13 @@
 """The command line: options from a dataclass, and a user's mistake in one line."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
 import signal
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import typeguard
 import tyro
@@ -22,6 +23,19 @@ class UserError(Exception):
     The scripts print it in one line. Every other exception is a bug, or something
     that a learner has just changed, and shows its traceback.
     """
+
+
+@contextlib.contextmanager
+def explain(problem: str, advice: str = "", kinds=Exception) -> Iterator[None]:
+    """Turn exceptions into a UserError: "cannot write a.png: No space left on device".
+
+    Only around libraries that raise dozens of kinds, at files that they cannot handle.
+    """
+    try:
+        yield
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{problem}: {reason}{advice and '; ' + advice}") from error
 
 
 @dataclasses.dataclass

@@ -1,19 +1,17 @@
 """Read files into arrays: x_train and, if they exist, y_train, x_test and y_test."""
 
-import contextlib
 import glob
 import gzip
 import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from support.cli import UserError
+from support.cli import UserError, explain
 
 Arrays = dict[str, np.ndarray]  # from x_train, y_train, x_test, y_test
 
@@ -24,19 +22,9 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
-@contextlib.contextmanager
-def reading(path: pathlib.Path, advice: str) -> Iterator[None]:
-    """Turn whatever NumPy, zipfile and gzip raise at a bad file into a UserError."""
-    try:
-        yield
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or f"{printable(error)}; {advice}"
-        raise UserError(f"cannot read {path}: {reason}") from error
-
-
 def read_npz(path: pathlib.Path) -> Arrays:
     """Read an .npz file in the layout of Keras' mnist.npz."""
-    with reading(path, "write it with np.savez(path, x_train=images)"):
+    with explain(f"cannot read {path}", "write it with np.savez(path, x_train=images)"):
         zipfile.ZipFile(path).close()  # NumPy takes any other file for a pickle.
         with np.load(path, allow_pickle=False) as file:
             names = {"x_train", "y_train", "x_test", "y_test"} & set(file.files)
@@ -64,7 +52,8 @@ def read_idx_folder(folder: pathlib.Path) -> Arrays:
 def read_idx(path: pathlib.Path) -> np.ndarray:
     """Read an IDX file of bytes: http://yann.lecun.com/exdb/mnist has the format."""
     open_file = gzip.open if path.suffix == ".gz" else open
-    with reading(path, "download it again"), open_file(path, "rb") as file:
+    problem = explain(f"cannot read {path}", "download it again")
+    with problem, open_file(path, "rb") as file:
         content = file.read()
         shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
         array = np.frombuffer(content, "uint8", offset=4 + shape.nbytes)

@@ -21,7 +21,7 @@ import numpy as np
 from support import data, distribution, weights
 from support.backend import BACKEND, keras, set_seed
 from support.callbacks import METRICS, Progress, Snapshots
-from support.cli import WEIGHTS, UserError, on_ctrl_c
+from support.cli import WEIGHTS, UserError, explain, on_ctrl_c
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
 PLACES = {"weights", "log", "snapshots", "resume", "distributed"}  # options not stored
@@ -135,8 +135,8 @@ class Run(keras.callbacks.Callback):
     on_train_batch_end = on_test_batch_end = check_interrupt
 
     def on_train_begin(self, logs=None) -> None:
+        self.model.optimizer.build(self.model.trainable_variables)
         if self.start:
-            self.model.optimizer.build(self.model.trainable_variables)
             weights.load(self.model, self.start)
         if self.saves_at_once:
             self.save()
@@ -161,7 +161,7 @@ class Run(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None) -> None:
         if self.team.process == 0:
-            with weights.os_errors(f"write {self.path}"):
+            with explain(f"cannot write {self.path}", kinds=OSError):
                 os.replace(self.checkpoint, os.path.realpath(self.path))
 
     def report(self) -> None:

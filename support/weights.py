@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
-from support.cli import UserError
+from support.cli import UserError, explain
 
 if typing.TYPE_CHECKING:
     import keras
@@ -26,15 +26,6 @@ if typing.TYPE_CHECKING:
 FORMAT = 2  # of the settings; older files cannot be read
 SUFFIX = ".weights.h5"  # as Keras requires
 History = list[dict[str, float]]  # one dict per epoch
-
-
-@contextlib.contextmanager
-def os_errors(action: str) -> Iterator[None]:
-    """Turn an OSError into a UserError: "cannot write a.png: No space left"."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot {action}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -48,7 +39,7 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
     """
     target = check_writable(path)
     with (
-        os_errors(f"write {path}"),
+        explain(f"cannot write {path}", kinds=OSError),
         tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder,
     ):
         part = pathlib.Path(folder, target.name)
@@ -61,7 +52,7 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
 
 def check_writable(path: str | os.PathLike) -> pathlib.Path:
     """Return the real path of a file; raise UserError if it cannot be written."""
-    with os_errors(f"write {path}"):
+    with explain(f"cannot write {path}", kinds=OSError):
         target = pathlib.Path(path).resolve()
         if target.exists() and not target.is_file():
             raise UserError(f"cannot write {path}: it exists and is not a file")
@@ -74,8 +65,9 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
 
     settings: JSON-serializable. If the model is compiled, its optimizer is saved too.
     """
-    # HDF5 aborts the process on a full disk, so reserve the room first.
-    with replacing(path, size(model)) as part:
+    # HDF5 aborts the process on a full disk, so reserve the room first: RMSprop keeps
+    # up to three more arrays per weight.
+    with replacing(path, 17 * model.count_params() + 200_000) as part:
         model.save_weights(part)
         with h5py.File(part, "r+") as file:
             file.attrs["settings"] = json.dumps({"format": FORMAT} | settings)
@@ -83,24 +75,24 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
             file["history"].attrs["columns"] = list(history[0]) if history else []
 
 
-def size(model: "keras.Model") -> int:
-    """Return the most bytes of a checkpoint: RMSprop keeps three more arrays."""
-    return 17 * model.count_params() + 200_000
-
-
 def read(path: str | os.PathLike) -> tuple[dict, History]:
     """Return the settings and the history in a weights file.
 
     Raises UserError if there is no such file or this version did not write it.
     """
-    with reading(path), h5py.File(path) as file:
+    with explained(path), h5py.File(path) as file:
         settings = json.loads(file.attrs["settings"])
         if settings.pop("format", None) != FORMAT:
             raise ValueError("another version of vae_mnist.py wrote it")
         if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
             raise ValueError("its settings are incomplete")
+        if not isinstance(settings["config"], dict):
+            raise ValueError("its config is not a dict of options")
         shape = settings["image_shape"]
-        if 4 * math.prod(int(side) for side in shape) > os.path.getsize(path):
+        sides = all(isinstance(side, int) and side > 0 for side in shape)
+        if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:
+            raise ValueError(f"its image_shape is {shape}")
+        if 4 * math.prod(shape) > os.path.getsize(path):
             raise ValueError(f"it is too small for images of shape {shape}")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
@@ -125,25 +117,18 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
 
     Raises UserError if they do not fit the model or are not finite.
     """
-    with reading(path), warnings.catch_warnings():
+    with explained(path), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Keras warns of missing layers.
         model.load_weights(path)
         if not all(np.isfinite(weight).all() for weight in model.get_weights()):
             raise ValueError("its weights are not finite")
 
 
-@contextlib.contextmanager
-def reading(path: str | os.PathLike) -> Iterator[None]:
-    """Turn whatever h5py and Keras raise at a bad file into a UserError."""
+def explained(path: str | os.PathLike):
+    """Return a context in which h5py's and Keras' exceptions become UserErrors."""
     if not os.path.isfile(path):
         raise UserError(f"no weights in {path}: run python vae_mnist.py to train some")
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot use the weights in {path}: {reason}; train again with vae_mnist.py"
-        ) from error
+    return explain(f"cannot use the weights in {path}", "train again with vae_mnist.py")
 
 
 def checkpoint_of(path: str | os.PathLike) -> pathlib.Path:

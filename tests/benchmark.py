@@ -4,11 +4,11 @@
     python tests/benchmark.py --runs 1          a quick look
     python tests/benchmark.py --until 152       the time to that held-out loss
 
-Every contender trains in a process of its own, in turn, so that a drift of the machine's
-speed affects all of them. Seconds are the median over all epochs but each run's first,
-which compiles; the held-out loss is the mean over runs, which differ in their seed. With
---until, seconds count from the start of the process to the end of the first epoch whose
-held-out loss is that low.
+Every contender trains in a process of its own, in turn, so that a drift of the
+machine's speed affects all of them. Seconds are the median over all epochs but each
+run's first, which compiles; the held-out loss is the mean over runs, which differ in
+their seed. With --until, seconds count from the start of the process to the end of the
+first epoch whose held-out loss is that low.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ def train_with_keras(dataset, config, name):
 
     seconds = []
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.start_from_mean_image(dataset.x_train)
+    vae.adapt(dataset.x_train)
     if name == "plain":
         compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
@@ -86,7 +86,7 @@ def train_with_torch(dataset, config):
     import vae_mnist
 
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.start_from_mean_image(dataset.x_train)
+    vae.adapt(dataset.x_train)
 
     def copy(layer):
         kernel, bias = (torch.tensor(w) for w in layer.get_weights())
@@ -179,7 +179,7 @@ def race(dataset, config, name, until, started):
         options |= {"epochs": config.epochs, "batch_size": 100}
         vae.fit(dataset.x_train, validation_data=(dataset.x_test,), **options)
     else:
-        vae.start_from_mean_image(dataset.x_train)
+        vae.adapt(dataset.x_train)
         vae_mnist.train(vae, dataset.x_train, dataset.x_test, **options)
     return reached[0] if reached else (float("inf"), float("inf"))
 
@@ -243,10 +243,11 @@ def main(options):
         else:
             seconds = statistics.median(s for run in times for s in run[1:])
             figure = None if None in figures else statistics.mean(figures)
-        first = seconds if name == "default" else first
-        figure = "" if figure is None else f"{figure:.1f}"
-        ratio = seconds / first
-        print(f"| {installed[name][0]} | {seconds:.2f} | {ratio:.2f} | {figure} |")
+        if name == "default":
+            baseline = seconds
+        cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
+        cells.append("" if figure is None else f"{figure:.1f}")
+        print("| " + " | ".join(cells) + " |")
     packages = ["tensorflow", "keras", "jax", "torch", "numpy"]
     versions = [
         f"{name} {importlib.metadata.version(name)}"

@@ -22,12 +22,12 @@ BACKENDS = [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 os.environ["MPLBACKEND"] = "agg"
 
-# A shell's background jobs ignore Ctrl-C, and the processes that tests start inherit it.
+# A shell's background jobs ignore Ctrl-C, and so would the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def bars(count, seed):
-    """Return 12×12 images with one white bar: horizontal (0), vertical (1), square (2)."""
+    """Return 12×12 images: a horizontal bar (0), a vertical bar (1), a square (2)."""
     rng = np.random.default_rng(seed)
     images = np.zeros((count, 12, 12), "uint8")
     labels = rng.integers(0, 3, count)
@@ -78,11 +78,10 @@ def save_untrained(vae, path, source, **settings):
     """Write the weights file of an untrained VAE. Return its path."""
     from support import data, weights
 
-    there = os.path.exists(source)
     known = {
         "config": dataclasses.asdict(vae.config) | {"data": str(source)},
         "image_shape": vae.image_shape,
-        "checksum": data.load(str(source)).checksum() if there else 0,
+        "checksum": data.load(str(source)).checksum() if os.path.exists(source) else 0,
         "run": "test",
     }
     weights.save(vae, path, known | settings, [])
@@ -168,6 +167,18 @@ def no_xla(few_steps=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "compile_options", lambda *_: {"run_eagerly": eagerly})
         yield
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """Fail writes beyond `size` bytes, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -1,17 +1,171 @@
-"""support/backend.py: the same on TensorFlow, JAX and PyTorch."""
+"""support/backend.py: random numbers, the order of images, the three backends."""
 
-import json
-import os
 import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, on, run_script
-from PIL import Image
+from conftest import BACKENDS, bars, on
+from scipy import stats
 
-from support import backend
+import vae_mnist
+from support import backend, training
+from support.backend import keras, ops
+
+BATCH, STEPS, SIGMA = 100, 30, 0.05
+INTENSITIES = np.arange(256) / 255  # of the pixels of every image
+
+
+class Recorder(keras.Model):
+    """Trains nothing, but keeps its outputs at every step of `fit`."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        shape = (STEPS, BATCH, len(INTENSITIES))
+        self.kept = [self.add_weight(shape=shape, trainable=False) for _ in outputs]
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        for kept, output in zip(self.kept, y_pred, strict=True):
+            kept.assign(ops.concatenate([kept[1:], output[None]]))
+        return 0 * sum(ops.sum(output) for output in y_pred)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Return sampled pixels and noisy pixels, each (STEPS, BATCH, pixels).
+
+    With the options of a real training: XLA, several steps per call.
+    """
+    backend.set_seed(0)
+    x = keras.Input(INTENSITIES.shape)
+    outputs = [backend.sample_pixels(x), backend.add_noise(x, SIGMA)]
+    recorder = Recorder(x, outputs)
+    recorder.compile("sgd", **backend.compile_options(recorder, BATCH, STEPS))
+    images = np.tile(INTENSITIES, (STEPS * BATCH, 1))
+    recorder.fit(images, batch_size=BATCH, verbose=0)
+    return [ops.convert_to_numpy(kept) for kept in recorder.kept]
+
+
+def test_noise_is_normal(drawn):
+    grey = slice(96, 160)  # far from black and white, where it is clipped
+    draws = ((drawn[1] - INTENSITIES) / SIGMA)[..., grey].ravel()
+    assert draws.mean() == pytest.approx(0, abs=5 / np.sqrt(draws.size))
+    assert draws.std() == pytest.approx(1, abs=5 / np.sqrt(2 * draws.size))
+    assert stats.kstest(draws, "norm").pvalue > 1e-6
+
+
+def test_noise_is_clipped(drawn):
+    assert (drawn[1].min(), drawn[1].max()) == (0, 1)
+    for pixel, limit in (0, 0), (-1, 1):
+        clipped = (drawn[1][..., pixel] == limit).mean()
+        assert clipped == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(STEPS * BATCH))
+
+
+def test_pixels_are_white_as_often_as_they_are_bright(drawn):
+    assert set(np.unique(drawn[0])) == {0, 1}
+    white, count = drawn[0].sum(axis=(0, 1)), STEPS * BATCH
+    assert (white[0], white[-1]) == (0, count)
+    p = INTENSITIES[1:-1]
+    squares = (white[1:-1] - count * p) ** 2 / (count * p * (1 - p))
+    assert stats.chi2.cdf(squares.sum(), len(p)) == pytest.approx(0.5, abs=0.4999)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_draws_are_independent(drawn, which):
+    draws = drawn[which][..., 64:192]  # The darkest and brightest hardly vary.
+    draws = draws - draws.mean(axis=(0, 1))
+    # Between steps, between the images of a batch, between pixels.
+    for rows in draws, draws.swapaxes(0, 1), draws.transpose(2, 0, 1):
+        rows = rows.reshape(len(rows), -1)
+        correlations = np.corrcoef(rows)[np.triu_indices(len(rows), 1)]
+        # 6 standard errors: of 8,000 pairs, chance reaches that in 1 of 10⁵ runs.
+        assert np.abs(correlations).max() < 6 / np.sqrt(rows.shape[1])
+
+
+# The order of images
+
+
+class Order(keras.callbacks.Callback):
+    """Find out which image each step of a `fit` takes, from its loss."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses, self.epochs = np.array(losses), {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        training.seed_epoch(self.model, self.model.config.seed, epoch)
+        self.means = [0.0]
+        self.epochs[epoch] = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.means.append(logs["reconstruction"] * (batch + 1))  # a mean so far
+        loss = self.means[-1] - self.means[-2]
+        last = self.epochs[max(self.epochs)]
+        last.append(int(np.abs(self.losses - loss).argmin()))
+
+
+def order(seed=0, first=0):
+    """Return the numbers of the images of each of 3 epochs, by epoch."""
+    shades = np.repeat(np.arange(0, 200, 10, dtype="uint8"), 4).reshape(20, 2, 2)
+    config = vae_mnist.Config(
+        hidden=(4,), epochs=3, batch_size=1, learning_rate=0, seed=seed
+    )
+    backend.set_seed(0)
+    vae = vae_mnist.VAE((2, 2), config)
+    # With σ = e⁻²⁰ and a frozen model, the loss depends on the image alone.
+    vae.encoder.get_layer("z_log_sigma").bias.assign([-20, -20])
+    vae.decoder.get_layer("logits").bias.assign([3.0] * 4)
+    losses = vae.predict(shades, verbose=0)
+    losses = vae_mnist.reconstruction_loss(losses["x"], losses["logits"])
+    watch = Order(ops.convert_to_numpy(losses))
+    vae_mnist.train(vae, shades, shades, first, callbacks=[watch], verbose=0)
+    return watch.epochs
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
+    epochs = order()
+    assert list(epochs) == [0, 1, 2]
+    for one in epochs.values():
+        assert sorted(one) == list(range(20))
+    assert len({tuple(one) for one in [*epochs.values(), range(20)]}) == 4
+    # The order depends on the seed and the epoch alone, whatever came before.
+    assert order(first=2) == {2: epochs[2]}
+    assert order(seed=1, first=2) != {2: epochs[2]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "steps", "fine", "expected"),
+    [
+        (400_000, 600, False, 100),
+        (400_000, 600, True, 6),
+        (400_000, 550, True, 5),  # no hundredth is skipped
+        (400_000, 99, True, 1),
+        (400_000, 50, False, 50),
+        (5_000_000, 3000, False, 10),  # so that Ctrl-C does not take long
+        (5_000_000, 3000, True, 10),
+        (10**9, 3000, False, 1),
+    ],
+)
+def test_steps_per_call(parameters, steps, fine, expected):
+    model = types.SimpleNamespace(count_params=lambda: parameters)
+    options = backend.compile_options(model, 100, steps, fine)
+    if backend.BACKEND == "torch":
+        assert options == {}
+    else:
+        assert options == {"jit_compile": True, "steps_per_execution": expected}
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size"),
+    [(60_000, 100), (10_000, 100), (4000, 40), (101, 1), (1, 1)],
+)
+def test_default_batch_size(images, batch_size):
+    assert backend.default_batch_size(images) == batch_size
+
+
+# Three backends
 
 WRITE = """
 import sys
@@ -19,99 +173,33 @@ from conftest import save_untrained
 from support.backend import set_seed
 import vae_mnist
 set_seed(5)
-vae = vae_mnist.VAE((12, 12), hidden=[16, 8])
-save_untrained(vae, sys.argv[1], sys.argv[2], hidden=[16, 8])
+vae = vae_mnist.VAE((12, 12), vae_mnist.Config(hidden=(16, 8)))
+save_untrained(vae, sys.argv[1], "mnist")
 """
 READ = """
 import sys, numpy as np, vae_mnist
-from conftest import call
-from support import data
-arrays = {}
-for number, path in enumerate(sys.argv[2:]):
-    out = sys.argv[1].replace(".npz", f"{number}.png")
-    options = ("--weights", path, "--size", 5, "--output", out)
-    assert call("generate_grid.py", *options) == 0
-    vae, settings = vae_mnist.load_vae(path)
-    encoded = vae.encoder.predict(data.load(settings["data"]).x_test, verbose=0)
-    arrays[path + " z_mean"] = encoded["z_mean"]
+arrays, (output, images, *paths) = {}, sys.argv[1:]
+for path in paths:
+    vae, _ = vae_mnist.load_vae(path)
+    arrays[path + " z_mean"], arrays[path + " sigma"] = vae.encode(np.load(images))
     arrays[path + " decoded"] = vae.decode(np.linspace(-3, 3, 40).reshape(20, 2))
-np.savez(sys.argv[1], **arrays)
-out = sys.argv[1].replace(".npz", ".json")
-options = "--samples", 20, "--json", out
-assert call("evaluate.py", "--weights", sys.argv[2], *options) == 0
+np.savez(output, **arrays)
 """
 
 
 @pytest.mark.slow
-def test_weights_of_each_backend_mean_the_same_on_each_other(npz, tmp_path):
-    if len(BACKENDS) < 2:
-        pytest.skip(f"only {BACKENDS} is installed")
-    python = [sys.executable, "-c"]
+def test_weights_of_each_backend_mean_the_same_on_each_other(tmp_path):
+    np.save(tmp_path / "images.npy", bars(60, 1)[0])
     paths = [str(tmp_path / f"{name}.weights.h5") for name in BACKENDS]
+    python = [sys.executable, "-c"]
     for name, path in zip(BACKENDS, paths, strict=True):
-        subprocess.run([*python, WRITE, path, npz], env=on(name), check=True)
-    reads, pictures, reports = [], [], []
+        subprocess.run([*python, WRITE, path], env=on(name), check=True)
+    reads = []
     for name in BACKENDS:
-        read = tmp_path / f"{name}.npz"
-        subprocess.run([*python, READ, read, *paths], env=on(name), check=True)
-        reads.append(np.load(read))
-        for number, path in enumerate(paths):
-            picture = Image.open(tmp_path / f"{name}{number}.png")
-            pictures.append((path, np.asarray(picture).astype(int)))
-        reports.append(json.loads((tmp_path / f"{name}.json").read_text()))
+        arguments = [tmp_path / f"{name}.npz", tmp_path / "images.npy", *paths]
+        subprocess.run([*python, READ, *arguments], env=on(name), check=True)
+        reads.append(np.load(arguments[0]))
     for other in reads[1:]:
-        assert len(other.files) == 2 * len(BACKENDS)
+        assert len(other.files) == 3 * len(BACKENDS)
         for key in other.files:
             np.testing.assert_allclose(other[key], reads[0][key], rtol=0, atol=1e-5)
-    for path, picture in pictures:
-        first = next(p for name, p in pictures if name == path)
-        assert np.abs(picture - first).max() <= 1
-    for report in reports[1:]:
-        assert report.keys() == reports[0].keys()
-        for key in ("kl", "quadrature", "kl_per_dimension", "neighbours_vote"):
-            assert report[key] == pytest.approx(reports[0][key], rel=1e-4)
-        # Of the draws' noise the mean over 60 images keeps a little.
-        mean, error = report["negative_bound"]
-        assert mean == pytest.approx(reports[0]["negative_bound"][0], abs=3 * error)
-
-
-def test_a_backend_that_is_not_there_gives_one_line(tmp_path):
-    result = run_script("generate_grid.py", cwd=tmp_path, env=on("nonsense"))
-    assert result.status == 1
-    assert result.stderr.startswith("error: KERAS_BACKEND=nonsense does not start: ")
-    assert result.stderr.count("\n") == 1
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("weights", "steps", "fine", "expected"),
-    [
-        (400_000, 600, False, 100),
-        (400_000, 600, True, 6),
-        (400_000, 550, True, 5),  # no hundredth is passed over
-        (400_000, 99, True, 1),
-        (400_000, 50, False, 50),
-        (5_000_000, 3000, False, 10),  # large models: Ctrl-C is heard in between
-        (5_000_000, 3000, True, 10),
-    ],
-)
-def test_steps_in_one_call(weights, steps, fine, expected):
-    model = types.SimpleNamespace(count_params=lambda: weights)
-    if backend.keras.backend.backend() == "torch":
-        expected = 1
-    options = backend.speed(model, 100, steps, fine=fine)
-    assert options["steps_per_execution"] == expected
-
-
-def test_a_backend_that_can_not_train_gives_one_line(tmp_path):
-    result = run_script("generate_grid.py", cwd=tmp_path, env=on("numpy"))
-    assert result.status == 1
-    assert result.stderr.startswith("error: numpy can't train: KERAS_BACKEND can be ")
-    assert result.stderr.count("\n") == 1
-
-
-def test_networks_larger_than_memory_are_found_at_once():
-    backend.check_room(784, 256, 2)
-    for widths in (784, 10**6, 10**6, 2), (784, 256, 10**10), (10**12, 256, 2):
-        with pytest.raises(MemoryError):
-            backend.check_room(*widths)

@@ -1,97 +1,323 @@
-"""vae_mnist.py: the model, its training, and the script as a user runs it."""
+"""vae_mnist.py: formulas and model against NumPy in float64, and its training."""
 
-import keras
+import re
+import traceback
+
 import numpy as np
 import pytest
+from conftest import ROOT, call
 
 import vae_mnist
 from support import data
+from support.backend import keras, ops
+from vae_mnist import VAE, Config
+
+RNG = np.random.default_rng(0)
+
+
+def images_of(count, shape=(6, 5)):
+    return RNG.integers(0, 256, (count, *shape)).astype("uint8")
+
+
+def apply(formula, *arrays):
+    """Return a formula of the lesson, applied to NumPy arrays."""
+    tensors = [ops.convert_to_tensor(np.float32(array)) for array in arrays]
+    return ops.convert_to_numpy(formula(*tensors))
+
+
+# Formulas
+
+
+def gaussian_log_density(z, mean, sigma):
+    densities = np.exp(-0.5 * ((z - mean) / sigma) ** 2) / (sigma * (2 * np.pi) ** 0.5)
+    return np.log(densities).sum(axis=-1)
+
+
+def bernoulli_loss(x, logits):
+    """Return −Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by logaddexp."""
+    x, logits = np.float64(x), np.float64(logits)
+    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return -(x * white + (1 - x) * black).sum(axis=-1)
+
+
+def gaussian_kl(mean, log_sigma):
+    variance = np.exp(np.float64(log_sigma)) ** 2
+    return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
+
+
+def test_kl_is_zero_at_the_prior():
+    kl = apply(vae_mnist.kl_divergence, np.zeros((3, 4)), np.zeros((3, 4)))
+    np.testing.assert_array_equal(kl, np.zeros(3))
+
+
+def test_kl_equals_monte_carlo():
+    mean = np.array([[0.5, -1.0], [2.0, 0.0]])
+    sigma = np.array([[0.3, 2.0], [1.5, 0.7]])
+    z = mean + sigma * RNG.standard_normal((200_000, 2, 2))
+    log_ratio = gaussian_log_density(z, mean, sigma) - gaussian_log_density(z, 0, 1)
+    standard_error = log_ratio.std(axis=0) / len(z) ** 0.5
+    kl = apply(vae_mnist.kl_divergence, mean, np.log(sigma))
+    assert (np.abs(kl - log_ratio.mean(axis=0)) < 5 * standard_error).all()
+
+
+@pytest.mark.parametrize("scale", [1, 50])
+def test_reconstruction_equals_bernoulli(scale):
+    logits = scale * RNG.choice([-1.0, -0.5, 0.0, 0.5, 1.0], (5, 30))
+    for x in (RNG.random((5, 30)), RNG.integers(0, 2, (5, 30)).astype(float)):
+        loss = apply(vae_mnist.reconstruction_loss, x, logits)
+        np.testing.assert_allclose(loss, bernoulli_loss(x, logits), rtol=1e-5)
+
+
+def test_samples_have_the_mean_and_sigma_of_the_posterior():
+    mean, sigma, count = np.float32([3.0, -1.0]), np.float32([0.2, 2.5]), 200_000
+    parameters = [np.tile(mean, (count, 1)), np.tile(np.log(sigma), (count, 1))]
+    seed = keras.random.SeedGenerator(0)
+    z = apply(lambda *tensors: vae_mnist.sample_latent(tensors, seed), *parameters)
+    assert (np.abs(z.mean(axis=0) - mean) < 5 * sigma / count**0.5).all()
+    np.testing.assert_allclose(z.std(axis=0), sigma, rtol=0.01)
+    assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
+
+
+# The model
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_untrained_decoder_draws_the_mean_image(count):
+    images = images_of(count, (2, 3, 3))
+    images[:, 0, :, 0], images[:, 1, :, 2] = 0, 255
+    vae = VAE((2, 3, 3), Config(hidden=(4,)))
+    kernel, _ = vae.decoder.get_layer("logits").get_weights()
+    vae.start_from_mean_image(images)
+    bias = vae.decoder.get_layer("logits").get_weights()[1]
+    vae.decoder.get_layer("logits").set_weights([0 * kernel, bias])
+    white = sum(np.float64(image) / 255 for image in images)
+    expected = (white + 1) / (count + 2)
+    np.testing.assert_allclose(vae.decode(np.ones((1, 2)))[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("latent_dim", [2, 20])
+def test_initial_weights(latent_dim):
+    vae = VAE((2, 2), Config(hidden=(10_000,), latent_dim=latent_dim))
+    kernel, bias = vae.decoder.layers[1].get_weights()
+    variance = 8 / latent_dim
+    expected = variance * np.eye(latent_dim + 1)
+    covariance = np.cov(np.vstack([kernel, bias]))
+    np.testing.assert_allclose(covariance, expected, atol=0.1 * variance)
+    assert (vae.encoder.get_layer("z_log_sigma").get_weights()[1] == -2).all()
+    assert (vae.encoder.get_layer("z_mean").get_weights()[1] == 0).all()
+
+
+def test_pixels_keep_their_order_whatever_the_image_data_format():
+    images = images_of(2, (2, 4, 3))
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        vae = VAE((2, 4, 3), Config(hidden=(4,)))
+    finally:
+        keras.config.set_image_data_format(before)
+    x = ops.convert_to_numpy(vae(images)["x"])
+    np.testing.assert_allclose(x, images.reshape(2, -1) / 255, rtol=1e-6)
+
+
+def dense(x, layer, activation=lambda h: h):
+    kernel, bias = map(np.float64, layer.get_weights())
+    return activation(x @ kernel + bias)
+
+
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda h: np.maximum(h, 0),
+    "elu": lambda h: np.where(h > 0, h, np.expm1(h)),
+    "silu": lambda h: h / (1 + np.exp(-h)),
+}
+
+
+def forward(vae, images):
+    """Return z_mean, z_log_sigma and, for z = z_mean, logits, by NumPy."""
+    activation = ACTIVATIONS[vae.config.activation]
+    h = np.float64(images).reshape(len(images), -1) / 255
+    for layer in vae.encoder.layers[1 : 1 + len(vae.config.hidden)]:
+        h = dense(h, layer, activation)
+    z_mean = dense(h, vae.encoder.get_layer("z_mean"))
+    z_log_sigma = dense(h, vae.encoder.get_layer("z_log_sigma"))
+    h = z_mean
+    for layer in vae.decoder.layers[1:-1]:
+        h = dense(h, layer, activation)
+    return z_mean, z_log_sigma, dense(h, vae.decoder.layers[-1])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_encode_and_decode_equal_numpy(activation):
+    config = Config(hidden=(8, 7), latent_dim=3, activation=activation)
+    vae, images = VAE((6, 5), config), images_of(9)
+    units = [
+        layer.units
+        for network in (vae.encoder, vae.decoder)
+        for layer in network.layers
+        if layer.weights
+    ]
+    assert units == [8, 7, 3, 3, 7, 8, 30]
+    z_mean, z_log_sigma, logits = forward(vae, images)
+    for one, other in zip(vae.encode(images), (z_mean, z_log_sigma), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    drawn = 1 / (1 + np.exp(-logits)).reshape(9, 6, 5)
+    np.testing.assert_allclose(vae.decode(z_mean), drawn, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [7, 20])
+def test_the_loss_is_reconstruction_plus_beta_kl_per_image(batch_size):
+    vae, images = VAE((6, 5), Config(hidden=(8,), beta=3.0)), images_of(20)
+    # With σ = e⁻²⁰, NumPy can compute the same loss without any noise.
+    vae.encoder.get_layer("z_log_sigma").bias.assign([-20, -20])
+    vae.compile(run_eagerly=True)
+    losses = vae.evaluate(images, batch_size=batch_size, verbose=0, return_dict=True)
+    z_mean, z_log_sigma, logits = forward(vae, images)
+    kl = gaussian_kl(z_mean, z_log_sigma).mean()
+    reconstruction = bernoulli_loss(images.reshape(20, -1) / 255, logits).mean()
+    assert losses["kl"] == pytest.approx(kl, rel=1e-4)
+    assert losses["reconstruction"] == pytest.approx(reconstruction, rel=1e-4)
+    assert losses["loss"] == pytest.approx(reconstruction + 3 * kl, rel=1e-4)
+
+
+def test_every_image_and_every_call_draws_another_z():
+    vae = VAE((6, 5), Config(hidden=(8,)))
+    image = np.repeat(images_of(1), 4, axis=0)
+    logits = [vae.predict(image, batch_size=2, verbose=0)["logits"] for _ in range(2)]
+    assert len(np.unique(np.concatenate(logits)[:, 0])) == 8
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_denoising_compares_with_the_clean_image(training):
+    vae, images = VAE((6, 5), Config(hidden=(8,), noise=0.5)), images_of(9)
+    clean = images.reshape(9, -1) / 255
+    outputs = [vae(images, training=training) for _ in range(2)]
+    for each in outputs:
+        np.testing.assert_allclose(each["x"], clean, rtol=1e-6)
+    first, second = (ops.convert_to_numpy(each["z_mean"]) for each in outputs)
+    without, _ = vae.encode(images)
+    assert (first != second).all()
+    assert (first != without).all()
+    np.testing.assert_allclose(without, forward(vae, images)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_sampled_pixels_are_what_the_loss_compares_with():
+    vae, images = VAE((6, 5), Config(hidden=(8,), binarize=True)), images_of(9)
+    first, second = (ops.convert_to_numpy(vae(images)["x"]) for _ in range(2))
+    assert set(np.unique(first)) == {0, 1}
+    assert (first != second).mean() > 0.1
+
+
+# The training
 
 
 @pytest.mark.usefixtures("without_xla")
-def test_test_images_are_never_trained_on():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (40, 5, 5)).astype("uint8")
-    trained = []
+def test_it_can_learn_20_images_by_heart():
+    images = (255 * RNG.integers(0, 2, (20, 6, 5))).astype("uint8")
+    config = Config(hidden=(64,), latent_dim=8, beta=0.01, epochs=16, batch_size=20)
+    config.learning_rate = 3e-3
+    many = np.tile(images, (50, 1, 1))  # 50 steps per epoch, for speed
+    history = vae_mnist.train(VAE((6, 5), config), many, images, verbose=0).history
+    assert history["reconstruction"][0] > 5  # 30 fair coins: 30·log 2 = 20.8 nats
+    assert history["val_reconstruction"][-1] < 1
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_held_out_images_are_evaluated_on_but_never_trained_on():
+    images, trained = images_of(40, (5, 5)), []
     for held_out in (images[:10], np.zeros((10, 5, 5), "uint8")):
         keras.utils.set_random_seed(0)
-        vae = vae_mnist.VAE((5, 5), hidden=[8])
-        vae_mnist.train(vae, images[10:], held_out, 1, 30, 1e-3)
+        vae = VAE((5, 5), Config(hidden=(8,), epochs=1, batch_size=10))
+        history = vae_mnist.train(vae, images[10:], held_out, verbose=0).history
         trained.append(vae.get_weights())
+        kl = gaussian_kl(*forward(vae, held_out)[:2]).mean()
+        assert history["val_kl"][0] == pytest.approx(kl, rel=1e-4, abs=1e-6)
     for one, other in zip(*trained, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("without_xla")
-def test_held_out_loss_is_that_of_the_held_out_images():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (30, 5, 5)).astype("uint8")
-    vae = vae_mnist.VAE((5, 5), hidden=[8])
-    history = vae_mnist.train(vae, images, np.zeros_like(images), 1, 30, 1e-3).history
-    z = vae.encoder.predict(np.zeros((1, 5, 5), "uint8"), verbose=0)
-    mean, log_sigma = np.float64(z["z_mean"]), np.float64(z["z_log_sigma"])
-    kl = 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma).sum()
-    assert history["val_kl"][0] == pytest.approx(kl, rel=1e-4, abs=1e-6)
+def test_two_steps_of_centered_rmsprop_with_momentum_and_cosine_decay():
+    """Of a constant gradient g: Keras' averages are m = (1 − 0.9ⁿ)·g and
+    v = (1 − 0.9ⁿ)·g², so a step's length, rate·g / √(v − m²), does not depend on g.
+    """
+    image = np.zeros((1, 2, 2), "uint8")
+    rate, biases = 1e-5, []
+    vae = VAE((2, 2), Config(hidden=(3,), epochs=2, learning_rate=rate))
+    vae.encoder.get_layer("z_log_sigma").bias.assign([-20, -20])  # no noise
+    for _ in range(2):
+        biases.append(np.array(vae.decoder.get_layer("logits").bias))
+        vae_mnist.train(vae, image, image, verbose=0)
+    a, b = 1 - 0.9, 1 - 0.9**2
+    first = rate / np.sqrt(a - a**2)
+    second = 0.9 * first + rate * (1 + np.cos(np.pi / 2)) / 2 / np.sqrt(b - b**2)
+    np.testing.assert_allclose(biases[0] - biases[1], first + second, rtol=0.01)
 
 
-def test_every_epoch_takes_every_image_once_and_shuffled(monkeypatch):
-    shades = np.repeat(np.arange(20, dtype="uint8"), 25).reshape(20, 5, 5)
-    vae = vae_mnist.VAE((5, 5), hidden=[4])
-    order = []
-    compiled, step = vae.compile, vae_mnist.VAE.compute_loss
-
-    def compute_loss(self, x, *arguments, **options):
-        order.append(int(x[0, 0, 0]))
-        return step(self, x, *arguments, **options)
-
-    monkeypatch.setattr(vae_mnist.VAE, "compute_loss", compute_loss)
-    vae.compile = lambda optimizer, **_: compiled(optimizer, run_eagerly=True)
-    vae_mnist.train(vae, shades, shades[:1], 2, 1, 1e-3)
-    first, second = order[:20], order[21:41]
-    assert sorted(first) == sorted(second) == list(range(20))
-    assert first != sorted(first)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_deeper_networks_take_smaller_steps(depth):
+    vae = VAE((2, 2), Config(hidden=(3,) * depth))
+    vae.fit = lambda **options: options
+    options = vae_mnist.train(vae, images_of(300, (2, 2)), images_of(3, (2, 2)))
+    assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3 / depth)
+    assert options["validation_batch_size"] == 3  # 1 % of a small set
 
 
 @pytest.mark.usefixtures("without_xla")
 def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--hidden", 8, 4, "--latent-dim", 3, "--activation", "elu", "--beta", 2]
-    options += ["--noise", 0.5, "--binarize", "--epochs", 2, "--learning-rate", 0]
+    options += ["--noise", 0.5, "--binarize", "--epochs", 1, "--learning-rate", 0]
     result = run_here("vae_mnist.py", "--data", npz, *options)
-    assert result.status == 0
-    vae, settings = vae_mnist.load_vae("vae_mnist.weights.h5")
-    assert settings["data"] == str(npz)
-    assert vae.image_shape == (12, 12)
-    assert (vae.latent_dim, vae.beta, vae.noise, vae.binarize) == (3, 2, 0.5, True)
-    dense = [layer for layer in vae.decoder.layers if layer.weights]
-    assert [layer.units for layer in dense] == [4, 8, 144]
-    assert [layer.activation.__name__ for layer in dense[:2]] == ["elu"] * 2
-    # Without a learning rate, the biases still draw the mean image, or nearly.
+    assert (result.status, result.stderr) == (0, "")
+    assert "+ 2 · KL " in result.stdout
+    vae, settings = vae_mnist.load_vae()
+    assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
+    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, None, 0.0, data=str(npz))
+    assert vae.config == expected
+    # Without a learning rate, the biases still draw the mean image.
     pixels = data.load(npz).x_train.reshape(250, -1) / 255
-    drawn = 1 / (1 + np.exp(-dense[-1].get_weights()[1]))
+    drawn = 1 / (1 + np.exp(-vae.decoder.get_layer("logits").get_weights()[1]))
     np.testing.assert_allclose(drawn, (pixels.sum(axis=0) + 1) / 252, rtol=1e-5)
 
 
-@pytest.mark.parametrize("images", [100, 101, 199, 250, 4000, 9999, 10_000])
-def test_small_sets_get_2000_steps(images):
-    steps = -(-images // vae_mnist.default_batch_size(images))
-    assert 2000 <= vae_mnist.EPOCHS * steps < 4000
+# A learner's mistakes show the line of the file that they edit
+
+MISTAKES = {  # the edit, and the line where Python finds out
+    "a typo in a name": (
+        ["ops.softplus(logits)", "ops.softplus(logit)"],
+        "return ops.sum(ops.softplus(logit) - x * logits, axis=-1)",
+    ),
+    "a wrong width": (
+        ["keras.Input([config.latent_dim]", "keras.Input([config.latent_dim + 1]"],
+        "logits = decoder(z)",
+    ),
+    "a convolution of flat pixels": (
+        ["Dense(units, config.activation)(h)\n    z_", "Conv2D(units, 3)(h)\n    z_"],
+        "h = layers.Conv2D(units, 3)(h)",
+    ),
+    "NumPy on a tensor": (
+        ["ops.exp(z_log_sigma) * epsilon", "np.exp(z_log_sigma) * epsilon"],
+        "return z_mean + np.exp(z_log_sigma) * epsilon",
+    ),
+    "a wrong shape in the loss": (
+        ["- x * logits, axis", "- x[:, 1:] * logits, axis"],
+        "return ops.sum(ops.softplus(logits) - x[:, 1:] * logits, axis=-1)",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("images", "devices", "batch_size"),
-    [(60_000, 1, 100), (60_000, 8, 104), (101, 1, 1), (4000, 3, 42), (1, 1, 1)],
-)
-def test_default_batch_size(images, devices, batch_size):
-    assert vae_mnist.default_batch_size(images, devices) == batch_size
-
-
-@pytest.mark.usefixtures("without_xla")
-def test_divergence_stops_and_writes_nothing(fails, npz):
-    options = ["--data", npz, "--epochs", 9, "--hidden", 4, "--learning-rate", "1e6"]
-    fails("vae_mnist.py", *options, says="no longer finite in epoch 1")
-
-
-def test_more_than_the_memory_is_found_at_once(fails, npz):
-    options = ("--data", npz, "--hidden", 10**6, 10**6)
-    fails("vae_mnist.py", *options, says="not enough memory")
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_the_lesson_shows_its_line(npz, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (old, new), line = MISTAKES[name]
+    source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    script = tmp_path / "vae_mnist.py"
+    script.write_text(source.replace(old, new), encoding="utf-8")
+    with pytest.raises(Exception) as mistake:
+        call(script, "--data", npz, "--hidden", 8)
+    trace = "".join(traceback.format_exception(mistake.value))
+    found = re.findall(
+        rf'File "{re.escape(str(script))}", line \d+, in .*\n(.*)', trace
+    )
+    assert line in map(str.strip, found)

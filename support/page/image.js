@@ -1,22 +1,30 @@
-"use strict";
-// Step 1 and 2: an image, and what the encoder believes
+// Steps 1 and 2: an image, and what the encoder believes
 
-function look(subject) {
-  shown = subject;
-  drawn = q = seen = null;
-  marks = [];
-  if (!subject) return;
-  seen = corrupt(subject.x, Number($("noise").value), epsilon);
-  q = encode(vae, seen);
-}
+import { fit, heldOut, paint, readScratch, scratch, scratchPen } from "./canvas.js";
+import { center, shrink } from "./ink.js";
+import { halt } from "./motion.js";
+import {
+  $,
+  asTrained,
+  attach,
+  channels,
+  count,
+  height,
+  known,
+  look,
+  say,
+  show,
+  state,
+  width,
+} from "./state.js";
 
-function choose(subject) {
+export function choose(subject) {
   halt();
-  hovering = false;
-  chosen = subject;
+  state.hovering = false;
+  state.chosen = subject;
   look(subject);
-  if (q) z.set(q.z_mean);
-  if (!inked) strokes.length = 0;
+  attach();
+  if (!state.inked) state.strokes = [];
   $("pick").value = subject?.index === undefined ? "" : subject.index + 1;
   show();
 }
@@ -29,18 +37,18 @@ $("pick").addEventListener("input", () => {
 
 $("noise").addEventListener("input", () => {
   $("sigma").value = Number($("noise").value).toFixed(2);
-  look(shown);
-  if (shown === chosen && q) z.set(q.z_mean);
+  look(state.shown);
+  if (state.shown === state.chosen) attach();
   show();
 });
 
-// Files are read in the page: cropped round the middle, what is transparent on white.
+// Files are read in the page: cropped around the middle, with white behind transparency.
 async function openFile(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    say(`${file.name} is no image that this browser can read.`);
+    say(`This browser cannot read ${file.name} as an image.`);
     return;
   }
   const scale = Math.max(width / bitmap.width, height / bitmap.height);
@@ -61,31 +69,29 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
 });
-function say(text) {
-  $("status").textContent = text;
-}
 
 // The pad: white strokes on black, at several times the images' resolution
 const pad = $("pad");
 const zoom = Math.max(1, Math.ceil(280 / Math.max(height, width)));
 const padPen = fit(pad, zoom, zoom).getContext("2d", { willReadFrequently: true });
 const PEN = 0.085 * Math.max(pad.width, pad.height);
+pad.ariaLabel = channels === 1 ? "Draw here" : "The image";
 
-function drawPad() {
+export function drawPad() {
   padPen.fillStyle = "black";
   padPen.fillRect(0, 0, pad.width, pad.height);
   padPen.strokeStyle = "white";
   padPen.lineCap = padPen.lineJoin = "round";
-  for (const { thickness, places } of strokes) {
+  for (const { thickness, places } of state.strokes) {
     padPen.lineWidth = thickness;
     padPen.beginPath();
-    padPen.moveTo(places[0][0] + 0.01, places[0][1]); // A line of no length is no dot.
+    padPen.moveTo(places[0][0] + 0.01, places[0][1]); // Lines of length 0 leave no dot.
     for (const [left, top] of places) padPen.lineTo(left, top);
     padPen.stroke();
   }
-  if (strokes.length) return;
-  if (chosen) {
-    paint(scratch, chosen.x);
+  if (state.strokes.length) return;
+  if (state.chosen) {
+    paint(scratch, state.chosen.x);
     padPen.imageSmoothingEnabled = false;
     padPen.drawImage(scratch, 0, 0, pad.width, pad.height);
   } else {
@@ -103,15 +109,22 @@ function readPad() {
     { length: data.length / 4 },
     (_, i) => data[4 * i] / 255,
   );
-  if (known.centred) return centre(ink, pad.width);
+  if (known.centered) return center(ink, pad.width);
   const whole = { left: 0, top: 0, width: pad.width, height: pad.height };
   return shrink(ink, pad.width, whole, width, height);
 }
 
+export function takeDrawing() {
+  if (!state.inked) return;
+  drawPad();
+  choose({ x: asTrained(readPad()), name: "your drawing" });
+  state.inked = false;
+}
+
 function addPlaces(event) {
   const box = pad.getBoundingClientRect();
-  const stroke = strokes.at(-1);
-  // A pen's firmest pressure makes its stroke thick or thin.
+  const stroke = state.strokes.at(-1);
+  // A pen's firmest pressure sets the thickness of its stroke.
   const pressure = event.pointerType === "pen" ? event.pressure : 0.5;
   stroke.thickness = Math.max(stroke.thickness, 2 * pressure * PEN);
   const events = event.getCoalescedEvents?.() ?? [];
@@ -120,7 +133,7 @@ function addPlaces(event) {
     const top = (clientY - box.top - pad.clientTop) / pad.clientHeight;
     stroke.places.push([left * pad.width, top * pad.height]);
   }
-  inked = true;
+  state.inked = true;
   show();
 }
 let stroking = false;
@@ -128,7 +141,7 @@ if (channels === 1) {
   pad.addEventListener("pointerdown", (event) => {
     if (event.button || !event.isPrimary) return;
     stroking = true;
-    strokes.push({ thickness: 0, places: [] });
+    state.strokes.push({ thickness: 0, places: [] });
     addPlaces(event);
   });
   document.addEventListener("pointermove", (event) => {
@@ -143,12 +156,12 @@ if (channels === 1) {
   pad.style.cursor = "default";
 }
 $("undo").addEventListener("click", () => {
-  strokes.pop();
-  inked = strokes.length > 0;
-  if (inked) show();
+  state.strokes.pop();
+  state.inked = state.strokes.length > 0;
+  if (state.inked) show();
   else choose(null);
 });
 $("clear").addEventListener("click", () => {
-  inked = false;
+  state.inked = false;
   choose(null);
 });

@@ -1,0 +1,58 @@
+// A drawing → an image as the VAE knows them. Nothing here needs a browser.
+
+// A box of a drawing, `width` to a row, as rows × columns averages of its area
+export function shrink(ink, width, box, columns, rows) {
+  const small = new Float64Array(columns * rows);
+  const [across, down] = [box.width / columns, box.height / rows];
+  const overlap = (i, from, to) => Math.min(i + 1, to) - Math.max(i, from);
+  for (let i = 0; i < small.length; i++) {
+    const left = box.left + (i % columns) * across;
+    const top = box.top + Math.floor(i / columns) * down;
+    for (let y = Math.floor(top); y < top + down; y++) {
+      for (let x = Math.floor(left); x < left + across; x++) {
+        const area = overlap(x, left, left + across) * overlap(y, top, top + down);
+        small[i] += (area * (ink[y * width + x] ?? 0)) / (across * down);
+      }
+    }
+  }
+  return small;
+}
+
+// The smallest box around the ink, ignoring the faint edges of strokes; null if none
+function boundingBox(ink, width) {
+  let [left, right, top, bottom] = [Infinity, -1, Infinity, -1];
+  ink.forEach((value, i) => {
+    if (value < 0.5) return;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    [left, right] = [Math.min(left, x), Math.max(right, x)];
+    [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
+  });
+  return right < 0
+    ? null
+    : { left, top, width: right + 1 - left, height: bottom + 1 - top };
+}
+
+// A drawing, prepared like MNIST's digits: fitted into 20 × 20 pixels, then moved so that
+// its center of mass is in the middle of 28 × 28 (LeCun et al. 1998)
+export function center(ink, width) {
+  const x = new Float64Array(28 * 28);
+  const box = boundingBox(ink, width);
+  if (!box) return x;
+  const scale = 20 / Math.max(box.width, box.height);
+  const columns = Math.max(1, Math.round(scale * box.width));
+  const rows = Math.max(1, Math.round(scale * box.height));
+  const digit = shrink(ink, width, box, columns, rows);
+  let [mass, across, down] = [0, 0, 0];
+  digit.forEach((value, i) => {
+    mass += value;
+    across += value * ((i % columns) + 0.5);
+    down += value * (Math.floor(i / columns) + 0.5);
+  });
+  // Rounded up, as in MNIST, where every center of mass is between 14 and 15.
+  const left = Math.min(28 - columns, Math.max(0, Math.ceil(14 - across / mass)));
+  const top = Math.min(28 - rows, Math.max(0, Math.ceil(14 - down / mass)));
+  digit.forEach((value, i) => {
+    x[(top + Math.floor(i / columns)) * 28 + left + (i % columns)] = value;
+  });
+  return x;
+}

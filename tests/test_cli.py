@@ -1,0 +1,218 @@
+"""support/cli.py: the command line of every script, and how a script ends."""
+
+import dataclasses
+import io
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, call
+
+import vae_mnist
+from support import cli
+
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+MODULES = sorted(f"support.{path.stem}" for path in ROOT.glob("support/[a-z]*.py"))
+
+
+def python(code, *arguments, **options):
+    """Run code in a process of its own, in which nothing is imported yet."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=200, **options
+    )
+
+
+# Every script
+
+ANSWERS = """
+import runpy, sys
+for option, status in ("--help", 0), ("--nonsense", 2):
+    sys.argv = [SCRIPT, option]
+    try:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    except SystemExit as stop:
+        assert stop.code == status, stop.code
+    else:
+        sys.exit(f"{option} did not end the script")
+    slow = {"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"} & sys.modules.keys()
+    assert not slow, slow
+"""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_bad_options_are_answered_before_the_slow_imports(script):
+    done = python(f"SCRIPT = {script!r}" + ANSWERS, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+    assert "--nonsense" in done.stderr
+
+
+IMPORTS = """
+import importlib, os, signal, sys, threading, time
+import matplotlib
+
+def state():
+    return {
+        "signals": [str(signal.getsignal(s)) for s in sorted(signal.valid_signals())],
+        "hooks": [sys.excepthook, sys.unraisablehook, threading.excepthook],
+        "streams": [sys.stdout, sys.stderr, os.fstat(1), os.fstat(2)],
+        "matplotlib": matplotlib.rcParams.copy(),
+        "files": [os.getcwd(), os.listdir()],
+    }
+
+before = state()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for part, value in state().items():
+    assert value == before[part], part
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+finally:
+    print("cleaned up")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_imports_change_nothing_and_leave_ctrl_c_to_the_importing_script(tmp_path):
+    names = [name.removesuffix(".py") for name in SCRIPTS] + MODULES
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    done = python(path + IMPORTS, *names, cwd=tmp_path)
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert done.stdout == "cleaned up\n"
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
+def test_help_explains_every_option(run_here):
+    result = run_here("vae_mnist.py", "--help")
+    assert result.status == 0
+    text = " ".join(result.stdout.replace("│", " ").split())
+    assert vae_mnist.__doc__.split("\n")[0] in text
+    source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
+    for field in dataclasses.fields(vae_mnist.Config):
+        assert f"--{field.name.replace('_', '-')} " in text
+        line = next(x for x in source.split("\n") if x.startswith(f"    {field.name}:"))
+        assert line.split("  # ")[1] in text
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--latent-dim two", "--latent-dim"),
+        ("--activation step", "tanh"),
+        ("--latnt-dim 3", "Perhaps you meant:"),
+        ("more", "more"),
+    ],
+)
+def test_unknown_options_and_words_for_numbers(run_here, options, says):
+    result = run_here("vae_mnist.py", *options.split())
+    assert (result.status, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--epochs 0", "--epochs -1", "--batch-size 0", "--hidden 256 0", "--hidden"),
+        *("--latent-dim 0", "--latent-dim 4294967296", "--image-size 0", "--seed -1"),
+        *("--learning-rate nan", "--learning-rate inf", "--learning-rate -1"),
+        *("--beta -1", "--noise -0.5", "--data=", "--weights=", "--log="),
+        "--snapshots=",
+    ],
+)
+def test_impossible_values_end_in_one_line(fails, option):
+    fails("vae_mnist.py", *option.split(), says=option.split("=")[0].split()[0])
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "numpy"])
+def test_backends_that_cannot_train_end_in_one_line(fails, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    fails("vae_mnist.py", says=f"KERAS_BACKEND={backend} is not installed, or cannot")
+
+
+# Settings that come from a file
+
+
+def test_settings_survive_json():
+    config = vae_mnist.Config(hidden=(16, 8), batch_size=5, noise=0.5, binarize=True)
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert cli.make(vae_mnist.Config, values) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("hidden", [5, [], [0], [None], ["256"], [256.0], [[1]], [-1], None]),
+        ("latent_dim", [0, None, "2", [2], 2.0, 2**40]),
+        ("activation", [None, "step", 3, ["tanh"], {}]),
+        ("beta", [None, "1", -1, float("nan"), float("inf"), [1]]),
+        ("binarize", [None, 0, "no", []]),
+        ("unknown", [1]),
+    ],
+)
+def test_settings_of_a_wrong_type_or_out_of_range(name, values):
+    for value in values:
+        with pytest.raises(cli.UserError):
+            cli.make(vae_mnist.Config, {name: value})
+
+
+# How a script ends
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "stderr"),
+    [
+        (cli.UserError("no such file"), "error: no such file", ""),
+        (KeyboardInterrupt("stopped after epoch 3"), 130, "stopped after epoch 3\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_mistakes_and_ctrl_c_end_in_one_line(capsys, error, status, stderr):
+    def main(options):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, None)
+    assert stop.value.code == status  # Python prints a text; the status is 1 then.
+    assert capsys.readouterr().err == stderr
+
+
+@pytest.mark.parametrize(
+    "kind", [ValueError, TypeError, OSError, ImportError, MemoryError]
+)
+def test_every_other_exception_gets_through(kind):
+    def main(options):
+        raise kind("a bug")
+
+    with pytest.raises(kind, match="a bug"):
+        cli.run(main, None)
+
+
+def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["vae_mnist.py"])
+    options = cli.parse(vae_mnist.Config, "Train.")
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    handlers = []
+    cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), options)
+    assert handlers == [signal.default_int_handler]
+
+
+def test_an_ignored_ctrl_c_stays_ignored(npz):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert "must end in" in call("vae_mnist.py", "--data", npz, "--weights", "a")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_terminals_without_greek_letters(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    cli.run(print, "1σ")
+    terminal.flush()
+    assert terminal.buffer.getvalue() == b"1?\n"
