@@ -119,10 +119,7 @@ def quadrature(vae: VAE, x: np.ndarray, reach: float, step: float) -> np.ndarray
 
 
 def exact_losses(vae: VAE, x: np.ndarray, z_mean: np.ndarray) -> np.ndarray | None:
-    """Return −log p(x) of each image by quadrature, in nats.
-
-    Halve the step until that changes less than TOLERANCE; None if it never does.
-    """
+    """Return −log p(x) by quadrature, with steps halved until it changes no more."""
     reach, step, before = max(5.0, np.abs(z_mean).max() + 1), 0.1, np.inf
     while 2 * reach / step <= POINTS:
         losses = quadrature(vae, x, reach, step)
@@ -170,10 +167,7 @@ def evaluate_images(
 
 
 def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> dict:
-    """Return what the script prints, ready for JSON; `images` is evaluate_images'.
-
-    Losses are pairs of mean and standard error, in nats, or None if unknown.
-    """
+    """Return what the script prints: losses are pairs of mean and standard error."""
     losses = dict.fromkeys(LABELS)
     for name in losses.keys() & images.keys():
         error = images[name].std() / len(dataset.x_test) ** 0.5
@@ -198,7 +192,7 @@ def print_report(summary: dict) -> None:
     print(f"{summary['images']:,} {kind}    nats per image ± standard error")
     kl, active = summary["kl_per_dimension"], summary["active_dimensions"]
     beta, vote = summary["beta"], summary["neighbors_vote"]
-    inexact = len(kl) == 2 and not summary["quadrature"]
+    inexact = len(kl) == 2 and not summary["gap"]
     for name, label in LABELS.items():
         if summary[name] and (name != "loss" or beta != 1):
             mean, error = summary[name]

@@ -39,7 +39,7 @@ from support import data, pictures
 from support.cli import UserError
 from vae_mnist import VAE, load_vae
 
-MAX_SIZE = 200  # then an image is 5 pixels of the picture
+MAX_SIZE = 200  # then an image is 4 pixels of the picture
 
 
 def draw_manifold(
@@ -51,7 +51,7 @@ def draw_manifold(
     values: ascending, shape (size,).
     """
     size = len(values)
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
     # In units of images, counted from the bottom left corner.
     axes.imshow(
@@ -102,7 +102,7 @@ def sample(vae: VAE, size: int = 20, seed: int = 0) -> Figure:
     """Return a Figure of size × size images decoded from random z ~ N(0, I)."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((size**2, vae.config.latent_dim), "float32")
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(pictures.tile(vae.decode(z), size), cmap="gray", vmin=0, vmax=1)
     title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"

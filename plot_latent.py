@@ -71,7 +71,7 @@ def draw_latent_plane(
     points: shape (n, 2). labels: class numbers, shape (n,), or None; class_names[label]
     is the name of a class. decode: returns the images of points of the plane, (m, 2).
     """
-    figure = Figure(figsize=(11, 5.8) if decode else (7, 7), layout="compressed")
+    figure = Figure(figsize=(11, 5.8) if decode else (6, 6), layout="compressed")
     axes, *others = np.ravel(figure.subplots(1, 2 if decode else 1, sharey=True))
     order = np.random.default_rng(0).permutation(len(points))  # no class on top
     points, labels = points[order], None if labels is None else labels[order]

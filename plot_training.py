@@ -47,14 +47,13 @@ IMAGES = 1000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's grid
 FRAMES_PER_SECOND = 4
 LAST = 2  # seconds that the last frame stays
-GIF_COLORS = 128
-History = dict[str, np.ndarray]  # per name, a number for each epoch
+HALF = 64  # colors of a GIF for either side
 
 
 # The learning curve
 
 
-def read_history(path: str) -> tuple[str, History]:
+def read_history(path: str) -> tuple[str, dict[str, np.ndarray]]:
     """Return a run's name and history, from its weights file or a newer checkpoint."""
     existing = filter(os.path.exists, (path, weights.checkpoint_of(path)))
     newest = max(existing, key=os.path.getmtime, default=path)
@@ -77,15 +76,13 @@ def draw_curve(axes, values: np.ndarray, label: str, color: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def draw_training(name: str, history: History) -> Figure:
+def draw_training(name: str, history: dict[str, np.ndarray]) -> Figure:
     """Return a Figure of one run: its loss, the loss's two terms, the learning rate."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
-    axes = figure.subplot_mosaic(
-        [["loss", "reconstruction"], ["loss", "kl"], ["loss", "rate"]],
-        width_ratios=[3, 2],
-    )
+    places = [["loss", "reconstruction"], ["loss", "kl"], ["loss", "rate"]]
+    axes = figure.subplot_mosaic(places, width_ratios=[3, 2])
     titles = {
-        "loss": f"loss of {name} = reconstruction + β·KL",
+        "loss": f"loss of {os.path.basename(name)} = reconstruction + β·KL",
         "reconstruction": "reconstruction, −log p(x|z)",
         "kl": "KL, from q(z|x) to the prior",
     }
@@ -94,19 +91,18 @@ def draw_training(name: str, history: History) -> Figure:
     for key, title in titles.items():
         draw_curve(axes[key], history[key], training, "C0")
         draw_curve(axes[key], history[f"val_{key}"], held_out, "C1")
-        axes[key].set_title(title, size="medium")
+        axes[key].set_title(title)
     epoch, loss = best(history["val_loss"])
     axes["loss"].plot(epoch, loss, "C1*", markersize=14)
     axes["loss"].set(xlabel="epoch", ylabel="nats per image")
     title = f"best: {loss:.2f} on held-out images, in epoch {epoch}"
     axes["loss"].legend(title=title, alignment="left")
     draw_curve(axes["rate"], history["learning_rate"], "learning rate", "0.6")
-    axes["rate"].set_title("learning rate", size="medium")
-    axes["rate"].set(xlabel="epoch", ylim=(0, None))
+    axes["rate"].set(title="learning rate", xlabel="epoch", ylim=(0, None))
     return figure
 
 
-def draw_comparison(histories: Sequence[tuple[str, History]]) -> Figure:
+def draw_comparison(histories: Sequence[tuple[str, dict[str, np.ndarray]]]) -> Figure:
     """Return a Figure of several runs' held-out losses, by their names."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -132,16 +128,8 @@ class Frame(typing.NamedTuple):
     manifold: np.ndarray  # decoded images of the same plane, tiled, uint8
 
 
-def count_epochs(snapshot: pathlib.Path) -> float:
-    """Return how long a snapshot was trained: 003.00.weights.h5 for 3 epochs."""
-    return float(snapshot.name.removesuffix(weights.SUFFIX))
-
-
 def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
-    """Return the Frame of a snapshot, loading its weights into a compiled VAE.
-
-    held_out: the images for the loss; images: for the points; dims: of the plane.
-    """
+    """Return the Frame of a snapshot; held_out: images for the loss, images: points."""
     weights.load(vae, path)
     _, history = weights.read(path)
     if history:
@@ -152,14 +140,12 @@ def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
     directions = np.eye(z_mean.shape[1])[dims]
     decoded = vae.decode(pictures.plane_grid(pictures.quantiles(SIZE), directions))
     manifold = np.round(255 * pictures.tile(decoded, SIZE)).astype("uint8")
-    return Frame(count_epochs(path), loss, z_mean[:, dims], manifold)
+    epochs = float(path.name.removesuffix(weights.SUFFIX))
+    return Frame(epochs, loss, z_mean[:, dims], manifold)
 
 
 def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[Figure]:
-    """Yield one Figure again and again, with the next Frame drawn into it.
-
-    labels, class_names: of the points, as pictures.draw_clusters takes them.
-    """
+    """Yield one Figure again and again, with the next Frame drawn into it."""
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     reach = max(pictures.find_reach(frame.points) for frame in frames)
@@ -191,20 +177,18 @@ def write_gif(figures: Iterable[Figure], path: str | os.PathLike) -> None:
     width, height = images[-1].size
     colors = []
     for side in (0, 0, width // 2, height), (width // 2, 0, width, height):
-        half = images[-1].crop(side)
-        half = half.quantize(GIF_COLORS // 2, PIL.Image.Quantize.MAXCOVERAGE)
-        colors += half.getpalette()[: 3 * GIF_COLORS // 2]
+        half = images[-1].crop(side).quantize(HALF, PIL.Image.Quantize.MAXCOVERAGE)
+        colors += half.getpalette()[: 3 * HALF]
     palette = PIL.Image.new("P", (1, 1))
-    palette.putpalette(colors)
+    palette.putpalette([255, 255, 255, *colors])
     images = [image.quantize(palette=palette, dither=0) for image in images]
     stay = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000 * LAST]
     images[0].save(path, save_all=True, append_images=images[1:], duration=stay, loop=0)
 
 
-def write_mp4(figures: Iterable[Figure], path: str | os.PathLike) -> None:
+def write_mp4(figures: Iterator[Figure], path: str | os.PathLike) -> None:
     """Write the successive states of a figure as a video, with ffmpeg."""
-    writer, figures = animation.FFMpegWriter(fps=FRAMES_PER_SECOND), iter(figures)
-    figure = next(figures)
+    writer, figure = animation.FFMpegWriter(fps=FRAMES_PER_SECOND), next(figures)
     stay = [figure] * (FRAMES_PER_SECOND * LAST - 1)
     with writer.saving(figure, path, figure.dpi):
         for _ in itertools.chain([figure], figures, stay):
@@ -215,8 +199,8 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     """Write a film of the snapshots in a folder; source: of other images to show."""
     from vae_mnist import load_vae  # The curve needs no Keras, which takes seconds.
 
-    names = "[0-9]*.[0-9][0-9]" + weights.SUFFIX
-    snapshots = sorted(pathlib.Path(folder).glob(names), key=count_epochs)
+    snapshots = pathlib.Path(folder).glob("*[0-9].[0-9][0-9]" + weights.SUFFIX)
+    snapshots = sorted(snapshots, key=lambda path: (len(path.name), path.name))
     if not snapshots:
         raise UserError(f"no snapshots in {folder}: train with --snapshots {folder}")
     vae, settings = load_vae(snapshots[-1])
@@ -231,7 +215,7 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     snapshots = track(snapshots, "decoding", **bar)
     frames = [make_frame(vae, snapshot, *arrays) for snapshot in snapshots]
     figures = draw_frames(frames, labels, dataset.class_names, dims)
-    figures = track(figures, "drawing", len(frames), **bar)
+    figures = iter(track(figures, "drawing", len(frames), **bar))
     with weights.replacing(path) as part:
         write_gif(figures, part) if path.endswith(".gif") else write_mp4(figures, part)
     print(f"wrote {path}")
@@ -239,10 +223,10 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
 
 def check(options: Options) -> None:
     """Raise UserError if options do not go together or a file cannot be written."""
-    film, folder, curve = options.film, options.snapshots, Options()
-    if not (film or folder or options.data):
+    film, curve = options.film, Options()
+    if not (film or options.snapshots or options.data):
         return pictures.check_picture(options.output, options.show)
-    if not film or not folder:
+    if not film or not options.snapshots:
         raise UserError("a film needs both --film FILE and --snapshots FOLDER")
     if (options.weights, options.output) != (curve.weights, curve.output):
         raise UserError("--film draws no curve: leave out --weights and --output")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import matplotlib as mpl
 import numpy as np
 import PIL.Image
+import PIL.ImageChops
+import PIL.ImageStat
 from matplotlib import patches, patheffects
 from matplotlib.figure import Figure
 from scipy import ndimage
@@ -24,6 +26,7 @@ COLORS = (
     *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
 )
 ENDINGS = (".png", ".jpg", ".svg", ".pdf", ".eps", ".tif", ".webp")  # of pictures
+LEGEND = 60  # classes at most that are named
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 
 
@@ -118,7 +121,7 @@ def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
         distances = np.linalg.norm(points - spots[:, None], axis=-1)
         x, y = spots[(distances < reach / 12).sum(axis=1).argmin()]
         axes.text(x, y, f"{sigmas}σ" if reach < 10 else "", alpha=0.6, **style)
-    if 0 < classes <= 60:
+    if 0 < classes <= LEGEND:
         size -= 3 * (max(map(len, class_names)) > 3)  # long names are smaller
         letter = reach * size / (axes.bbox.width / axes.figure.dpi * 36)
         for label, x, y in place_names(points, labels, class_names, reach, letter):
@@ -159,8 +162,10 @@ def save_picture(figure: Figure, path: str, show: bool = False) -> None:
         figure.savefig(part, dpi=150)
         if part.suffix == ".png":
             image = PIL.Image.open(part).convert("RGB")
-            image = image.quantize(256) if image.getcolors(256) else image
-            image.save(part, optimize=True)
+            small = image.quantize(256)
+            lost = PIL.ImageChops.difference(image, small.convert("RGB"))
+            visible = max(PIL.ImageStat.Stat(lost).mean) > 1  # of 255
+            (image if visible else small).save(part, optimize=True)
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())
