@@ -9,7 +9,7 @@ decoder makes of it. Move over the latent plane to see what is drawn at each poi
 page is a single file that needs no network and no server.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from support import cli
 
@@ -23,12 +23,9 @@ class Options(cli.Trained):
 
 
 if __name__ == "__main__":
-    options = cli.parse(
-        Options, __doc__
-    )  # before the imports below, which take seconds
+    options = cli.parse(Options, __doc__)  # before the slow imports below
 
 import base64
-import dataclasses
 import io
 import json
 import pathlib
@@ -51,8 +48,6 @@ IMAGES = 2000  # held-out images in the page, at most …
 PIXELS = 2_000_000  # … and numbers in them
 FRAMES = 200  # of the tour
 SECONDS = 20  # the tour takes
-
-# The tour
 
 
 def tour(z_mean: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
@@ -80,18 +75,9 @@ def write_gif(vae: VAE, path: np.ndarray, file: str) -> None:
         for image in np.round(255 * vae.decode(path)).astype("uint8")
     ]
     duration = round(1000 * SECONDS / len(frames) / 10) * 10  # GIF counts in 10 ms
+    options = {"append_images": frames[1:], "duration": duration, "loop": 0}
     with weights.replacing(file) as part:
-        frames[0].save(
-            part,
-            "gif",
-            save_all=True,
-            append_images=frames[1:],
-            duration=duration,
-            loop=0,
-        )
-
-
-# What the page knows
+        frames[0].save(part, "gif", save_all=True, **options)
 
 
 def floats(array: np.ndarray, bits: int = 32) -> str:
@@ -107,10 +93,8 @@ def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
     found = {}
     for layer in model.layers[1:]:
         if not isinstance(layer, layers.Dense):
-            raise cli.UserError(
-                f"the page can only run dense layers, and {layer.name} is a"
-                f" {type(layer).__name__}"
-            )
+            kind = type(layer).__name__
+            raise cli.UserError(f"the page runs dense layers only, not {kind}")
         kernel, bias = layer.get_weights()
         found[layer.name] = {
             "kernel": floats(kernel.T, bits),  # a row per output
@@ -125,11 +109,11 @@ def bits_needed(vae: VAE, z: np.ndarray) -> int:
 
     z: where to compare the decoder's pixels. Otherwise return 32.
     """
-    weights, exact = vae.decoder.get_weights(), vae.decode(z)
+    before, exact = vae.decoder.get_weights(), vae.decode(z)
     with np.errstate(over="ignore"):
-        vae.decoder.set_weights([np.float16(weight) for weight in weights])
+        vae.decoder.set_weights([np.float16(weight) for weight in before])
     difference = np.abs(vae.decode(z) - exact).max()
-    vae.decoder.set_weights(weights)
+    vae.decoder.set_weights(before)
     return 16 if difference <= 1 / 255 else 32
 
 
@@ -145,8 +129,8 @@ def like_mnist(images: np.ndarray) -> bool:
         lines = images.any(axis=3 - axis)  # (n, 28): rows or columns with ink
         extent = 28 - lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
         along = images.sum(axis=3 - axis, dtype=float) @ (np.arange(28) + 0.5)
-        placed = (extent <= 20) & (np.abs(along / np.maximum(mass, 1) - 14.5) < 0.6)
-        if placed.mean() < 0.95:
+        centered = np.abs(along / np.maximum(mass, 1) - 14.5) < 0.6
+        if (centered & (extent <= 20)).mean() < 0.95:
             return False
     return True
 
@@ -165,8 +149,7 @@ def describe(vae: VAE, z_mean: np.ndarray, labels, chosen: np.ndarray) -> dict:
     """
     dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
     bits = bits_needed(vae, z_mean[chosen])
-    encoder = dense_layers(vae.encoder, bits)  # The page itself scales x to [0, 1].
-    decoder = dense_layers(vae.decoder, bits)
+    encoder, decoder = (dense_layers(part, bits) for part in (vae.encoder, vae.decoder))
     return {
         "bits": bits,
         "z_mean": encoder.pop("z_mean"),
@@ -181,9 +164,6 @@ def describe(vae: VAE, z_mean: np.ndarray, labels, chosen: np.ndarray) -> dict:
         "z": floats(z_mean[chosen]),
         "tour": floats(tour(z_mean, labels)),
     }
-
-
-# The page
 
 
 def bundle(name: str, bundled: set[str]) -> str:
@@ -221,47 +201,36 @@ def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
         "columns": columns,
         "seconds": SECONDS,
     }
-    html, css = (
-        (PAGE / name).read_text("utf-8") for name in ("index.html", "style.css")
-    )
-    for placeholder, text in (
-        ('<link rel="stylesheet" href="style.css">', f"<style>\n{css}</style>"),
-        (
-            '<script type="module" src="main.js">',
-            f'<script type="module">\n{bundle("main.js", set())}',
-        ),
-        # No text of the data set may end the script element.
-        ('"DATA"', json.dumps(known).replace("<", "\\u003c")),
-    ):
-        html = html.replace(placeholder, text)
-    return html
+    html = (PAGE / "index.html").read_text("utf-8")
+    style = f"<style>\n{(PAGE / 'style.css').read_text('utf-8')}</style>"
+    html = html.replace('<link rel="stylesheet" href="style.css">', style)
+    html = html.replace(' src="main.js">', f">\n{bundle('main.js', set())}")
+    # No text of the data set may end the script element.
+    return html.replace('"DATA"', json.dumps(known).replace("<", "\\u003c"))
 
 
 def names_of(paths: tuple[str, ...], vaes: list[VAE]) -> list[str]:
     """Name models by the options that differ between them, or else by their files."""
-    configs = [dataclasses.asdict(vae.config) for vae in vaes]
-    differing = [k for k in configs[0] if len({str(c[k]) for c in configs}) > 1]
+    configs = [asdict(vae.config) for vae in vaes]
+    options = sorted(configs[0].keys() - {"data"})
+    differing = [k for k in options if len({str(c[k]) for c in configs}) > 1]
     names = [", ".join(f"{k} = {c[k]}" for k in differing) for c in configs]
-    if len(set(names)) < len(names):
-        return list(paths)
-    return [re.sub(r"beta = (\S+?)(\.0)?\b", r"β = \1", name) for name in names]
+    names = [re.sub(r"beta = (\S+?)(\.0)?\b", r"β = \1", name) for name in names]
+    return names if len(set(names)) == len(names) else list(paths)
 
 
 def main(options: Options) -> None:
     output = options.gif or options.output
     weights.check_writable(output)
-    vaes, datasets = [], []
+    first, vaes, dataset = options.weights[0], [], None
     for path in options.weights:
         vae, settings = load_vae(path)
         check_plane(vae.config.latent_dim)
         vaes.append(vae)
-        datasets.append(data.load_again(settings, path, options.data))
-        if not np.array_equal(datasets[0].x_test, datasets[-1].x_test):
-            raise cli.UserError(
-                f"{options.weights[0]} and {path} were trained on different images:"
-                " one page shows models of the same images"
-            )
-    dataset = datasets[0]
+        images = data.load_again(settings, path, options.data)
+        dataset = dataset or images
+        if not np.array_equal(dataset.x_test, images.x_test):
+            raise cli.UserError(f"{first} and {path} were trained on different images")
     if options.gif:
         z_mean, _ = vaes[0].encode(dataset.x_test)
         write_gif(vaes[0], tour(z_mean, dataset.y_test), options.gif)

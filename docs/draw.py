@@ -1,4 +1,4 @@
-"""Films somebody who draws a digit on the page that explore.py wrote, in Chromium.
+"""Record a drawing on the page that explore.py wrote, in Chromium, as a GIF.
 
 python explore.py
 python docs/draw.py explore.html docs/draw.gif
@@ -8,6 +8,8 @@ import io
 import pathlib
 import shutil
 import sys
+import time
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -16,15 +18,16 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 DIGIT = [(-70, -80), (0, -88), (70, -80), (35, -10), (5, 50), (-15, 95)]  # a seven
 STEPS = 5  # frames between two of its points
-DRAWS = 12  # frames in which z is drawn from q(z|x)
+DRAWS = 12  # frames in which ε is drawn
 
 
-def frame(driver):
+def frame(driver: webdriver.Chrome) -> Image.Image:
+    """Return a screenshot."""
     return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
 
 
-def film(driver):
-    """Yields the pictures of the screen, one after the other."""
+def film(driver: webdriver.Chrome) -> Iterator[Image.Image]:
+    """Draw a seven, then draw ε several times. Yield screenshots."""
     pad, hold = driver.find_element("id", "pad"), ActionChains(driver, duration=0)
     hold.move_to_element_with_offset(pad, *DIGIT[0]).click_and_hold().perform()
     at = np.arange(1, STEPS * (len(DIGIT) - 1) + 1) / STEPS
@@ -40,7 +43,7 @@ def film(driver):
         yield frame(driver)
 
 
-def main(page, output):
+def main(page: str, output: str) -> None:
     options = webdriver.ChromeOptions()
     for name in ("headless=new", "no-sandbox", "hide-scrollbars"):
         options.add_argument(f"--{name}")
@@ -52,13 +55,14 @@ def main(page, output):
             {"width": 1200, "height": 780, "deviceScaleFactor": 1, "mobile": False},
         )
         driver.get(pathlib.Path(page).resolve().as_uri())
+        time.sleep(10)  # for the grid of the true posterior
+        driver.find_element("id", "true").click()
         frames = [image.resize((840, 546)) for image in film(driver)]
     finally:
         driver.quit()
-    colours = frames[-1].quantize(
-        200, method=Image.Quantize.MAXCOVERAGE
-    )  # the same for all: what stands still costs nothing
-    frames = [image.quantize(palette=colours, dither=0) for image in frames]
+    # One palette for all frames, so that still parts cost nothing.
+    colors = frames[-1].quantize(200, method=Image.Quantize.MAXCOVERAGE)
+    frames = [image.quantize(palette=colors, dither=0) for image in frames]
     frames[0].save(
         output, save_all=True, append_images=frames[1:], duration=120, loop=0
     )
