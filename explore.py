@@ -88,19 +88,28 @@ def floats(array: np.ndarray, bits: int = 32) -> str:
 def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
     """Return a model's dense layers for JSON, by name.
 
-    Raises UserError if there are others.
+    The encoder's normalization, x ↦ scale·x + shift, goes into its first dense layer.
+    Raises UserError if there are other layers.
     """
-    found = {}
+    found, scale, shift = {}, 1.0, 0.0
     for layer in model.layers[1:]:
-        if not isinstance(layer, layers.Dense):
+        if isinstance(layer, layers.Dense):
+            kernel, bias = layer.get_weights()
+            bias, kernel = bias + shift * kernel.sum(axis=0), scale * kernel
+            found[layer.name] = {
+                "kernel": floats(kernel.T, bits),  # a row per output
+                "bias": floats(bias, bits),
+                "activation": layer.activation.__name__,
+            }
+            scale, shift = 1.0, 0.0
+        elif isinstance(layer, layers.Normalization):
+            mean, variance = (float(w.squeeze()) for w in layer.get_weights()[:2])
+            scale, shift = scale / variance**0.5, (shift - mean) / variance**0.5
+        elif isinstance(layer, layers.Rescaling):
+            scale, shift = scale * layer.scale, shift * layer.scale + layer.offset
+        else:
             kind = type(layer).__name__
             raise cli.UserError(f"the page runs dense layers only, not {kind}")
-        kernel, bias = layer.get_weights()
-        found[layer.name] = {
-            "kernel": floats(kernel.T, bits),  # a row per output
-            "bias": floats(bias, bits),
-            "activation": layer.activation.__name__,
-        }
     return found
 
 
