@@ -50,7 +50,7 @@ def random_layer(function: Callable, x):
 
 
 def sample_pixels(x):
-    """Return 1 per pixel with probability x, else 0 (Burda et al. 2015, section 5.1)."""
+    """Return 0 or 1 per pixel, 1 with probability x (Burda et al. 2015, 5.1)."""
 
     def sample(x, seed):
         return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")
