@@ -204,13 +204,13 @@ class VAE(keras.Model):
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images."""
         x = images.reshape(len(images), -1) / np.float32(255)
-        z_mean, z_log_sigma = self.encoder.predict(x, batch_size=1000, verbose=0)
-        return z_mean, z_log_sigma
+        z_mean, z_log_sigma = self.encoder(x)
+        return ops.convert_to_numpy(z_mean), ops.convert_to_numpy(z_log_sigma)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return images of latent points: each pixel's probability of being white."""
-        logits = self.decoder.predict(z, batch_size=1000, verbose=0)
-        return ops.convert_to_numpy(ops.sigmoid(logits)).reshape(-1, *self.image_shape)
+        probabilities = ops.convert_to_numpy(ops.sigmoid(self.decoder(z)))
+        return probabilities.reshape(-1, *self.image_shape)
 
 
 # Training
