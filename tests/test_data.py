@@ -74,7 +74,7 @@ def test_what_is_not_a_source(tmp_path, monkeypatch, name, problem):
 def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, options):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
     source = {"npz": str(npz), "idx": str(tmp_path)}.get(kind, kind)
-    with pytest.raises(UserError, match="needs an image folder, not"):
+    with pytest.raises(UserError, match="--image-size and --color are for folders"):
         data.load(source, *options)
 
 
@@ -168,18 +168,18 @@ def one_pixel(value):
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (IMAGES[0], r"shape \(12, 12\), not \(n, H, W\)"),
-        (IMAGES[..., None].repeat(2, 3), r"shape \(20, 12, 12, 2\), not"),
-        (IMAGES[:0], r"shape \(0, 12, 12\), not"),
-        (IMAGES[0, 0, 0], r"shape \(\), not"),
+        (IMAGES[0], r"shape \(12, 12\): give \(n, H, W\)"),
+        (IMAGES[..., None].repeat(2, 3), r"shape \(20, 12, 12, 2\): give"),
+        (IMAGES[:0], r"shape \(0, 12, 12\): give"),
+        (IMAGES[0, 0, 0], r"shape \(\): give"),
         (IMAGES.astype(complex), "dtype complex128: give integers"),
         (IMAGES.astype(str), "dtype <U3: give integers"),
         (IMAGES.astype(int) - 1, "int64 pixels from -1 to 25[0-9]:"),
         (IMAGES.astype("u2") + 9, "uint16 pixels from 9 to 26[0-9]:"),
-        ((IMAGES > 0).astype("i8"), "no pixels but 0 and 1: multiply them by 255"),
+        ((IMAGES > 0).astype("i8"), "only pixels of 0 and 1: multiply them by 255"),
         (
             IMAGES.astype(float),
-            "float64 pixels from 0 to 25[0-9]: give .* divided by 255",
+            "float64 pixels from 0 to 25[0-9]: give .* or floats from 0 to 1",
         ),
         (one_pixel(np.nan), "pixels from nan to nan:"),
         (one_pixel(np.inf), "pixels from 0 to inf:"),
@@ -196,18 +196,17 @@ def test_arrays_that_are_not_images(tmp_path, name, images, says):
     ("arrays", "says"),
     [
         ({"x_test": IMAGES}, "no training images"),
-        (X | {"x_test": IMAGES[:, 3:]}, r"more than one shape: .*\(9, 12\)"),
-        (XY | {"y_train": LABELS[:19]}, r"y_train has shape \(19,\), not \(20,\)"),
-        (XY | {"y_train": LABELS[:, None]}, r"y_train .* \(20, 1\), not \(20,\)"),
-        (XY | {"y_test": LABELS}, r"y_test .* \(20,\), not \(5,\)"),
-        ({"x_train": IMAGES, "y_test": LABELS[:0]}, r"y_test has shape \(0,\), not"),
-        (XY | {"y_test": np.zeros(5)}, "all be integers or all strings"),
-        (XY | {"y_test": np.array(["a"] * 5)}, "all be integers or all strings"),
+        (X | {"x_test": IMAGES[:, 3:]}, r"different shapes: .*\(9, 12\)"),
+        (XY | {"y_train": LABELS[:19]}, r"y_train in .* shape \(19,\): give \(20,\)"),
+        (XY | {"y_train": LABELS[:, None]}, r"y_train .* \(20, 1\): give \(20,\)"),
+        (XY | {"y_test": LABELS}, r"y_test .* \(20,\): give \(5,\)"),
+        ({"x_train": IMAGES, "y_test": LABELS[:0]}, "test labels but no test images"),
+        (XY | {"y_test": np.zeros(5)}, "dtype float64: give integers or"),
         ({"x_train": IMAGES[:4]}, "fewer than 5 images"),
     ],
 )
 def test_arrays_that_do_not_fit_together(tmp_path, arrays, says):
-    with pytest.raises(UserError, match=f"a.npz.*{says}"):
+    with pytest.raises(UserError, match=says):
         load(tmp_path, arrays)
 
 
@@ -228,7 +227,6 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     [
         (np.arange(20) * 10**9, np.full(5, 10**9), ["0", "1000000000"], [1] * 5),
         (np.arange(20), np.arange(5, dtype="u8"), ["0", "1"], [0, 1, 2, 3, 4]),
-        (-np.arange(20), np.full(5, 2**64 - 1, "u8"), ["-19", "-18"], [20] * 5),
         (
             ["dog", "cat"] * 10,
             ["\x1b[31m\nowl"] * 5,
@@ -292,10 +290,10 @@ def test_a_models_images_are_found_again(npz, tmp_path, capsys):
     np.savez(tmp_path / "other.npz", x_train=IMAGES)
     dataset = data.load_again(settings, "a.h5", str(tmp_path / "other.npz"))
     assert not dataset.disjoint and len(dataset.x_test) == 4
-    note = f"note: a.h5 was trained on other images, {npz}; these may include some"
+    note = f"note: a.h5 was trained on other images ({npz}), which may"
     assert capsys.readouterr().err.startswith(note)
     np.savez(tmp_path / "small.npz", x_train=IMAGES[:, 2:])
-    says = r"a.h5 takes images of shape \(12, 12\), not \(10, 12\): give --data"
+    says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give --data"
     with pytest.raises(UserError, match=says):
         data.load_again(settings, "a.h5", str(tmp_path / "small.npz"))
     settings["config"]["data"] = "gone.npz"
