@@ -26,7 +26,6 @@ train denoising --data "$mnist" --latent-dim 16 --noise 0.5
 train wide --data "$mnist" --latent-dim 10
 
 python plot_latent.py $(of vae_mnist) --output docs/latent.png
-python plot_latent.py $(of vae_mnist) --grid --output docs/plane.png
 python generate_grid.py $(of vae_mnist) --output docs/grid.png
 python generate_grid.py $(of wide) --traverse --output docs/traverse.png
 python plot_training.py $(of vae_mnist) --output docs/training.png

@@ -113,7 +113,7 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
     x_train, x_test = dataset.x_train, dataset.x_test
     if x_test.shape[1:] != shape:
         problem = f"{source} has images of shape {x_test.shape[1:]}"
-        raise UserError(f"{problem}, but {path} needs {shape}: give --data others")
+        raise UserError(f"{problem}, but {path} needs {shape}: give other --data")
     disjoint = dataset.checksum() == settings["checksum"]
     if not disjoint:
         note = f"note: {path} was trained on other images ({config['data']})"

@@ -101,12 +101,15 @@ def read_image(path: pathlib.Path, size: int, color: bool) -> np.ndarray:
     Rotate it by its EXIF data, put transparent pixels on white, and crop to its center.
     """
     image = Image.open(path)
-    if image.mode == "F" or image.mode == "I" and image.format not in ("PNG", "PPM"):
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # whose I is 16 bits
         raise ValueError("32-bit pixels, whose range is unknown")
     image.draft(None, (2 * size, 2 * size))  # Decode a large JPEG at a smaller scale.
     image = ImageOps.exif_transpose(image)
-    if image.mode[0] == "I":  # 16 bits, which Pillow would clip at 255
-        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype("uint8"))
+    if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip at 255
+        pixels = np.asarray(image) / (1 if image.mode == "F" else 2**16 - 1)
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN, too
+            raise ValueError("floats outside 0 to 1")
+        image = Image.fromarray(np.rint(255 * pixels).astype("uint8"))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

@@ -293,11 +293,11 @@ def test_a_models_images_are_found_again(npz, tmp_path, capsys):
     note = f"note: a.h5 was trained on other images ({npz}), which may"
     assert capsys.readouterr().err.startswith(note)
     np.savez(tmp_path / "small.npz", x_train=IMAGES[:, 2:])
-    says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give --data"
+    says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
     with pytest.raises(UserError, match=says):
         data.load_again(settings, "a.h5", str(tmp_path / "small.npz"))
     settings["config"]["data"] = "gone.npz"
-    with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
+    with pytest.raises(UserError, match="gone.npz does not exist: give other --data"):
         data.load_again(settings, "a.h5")
 
 
