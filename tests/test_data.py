@@ -297,7 +297,7 @@ def test_a_models_images_are_found_again(npz, tmp_path, capsys):
     with pytest.raises(UserError, match=says):
         data.load_again(settings, "a.h5", str(tmp_path / "small.npz"))
     settings["config"]["data"] = "gone.npz"
-    with pytest.raises(UserError, match="gone.npz does not exist: give other --data"):
+    with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
         data.load_again(settings, "a.h5")
 
 
