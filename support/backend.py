@@ -44,13 +44,13 @@ def set_seed(seed: int) -> None:
 
 
 def random_layer(function: Callable, x):
-    """Return the output of a layer that calls function(x, seed) at every step."""
+    """Return the output of a layer, function(x, seed), drawn afresh at every step."""
     seed = keras.random.SeedGenerator()
     return layers.Lambda(function, arguments={"seed": seed})(x)
 
 
 def sample_pixels(x):
-    """Return 0 or 1 per pixel, 1 with probability x (Burda et al. 2015, 5.1)."""
+    """Return 0 or 1 per pixel, 1 with probability x: Burda et al. 2015, section 5.1."""
 
     def sample(x, seed):
         return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")

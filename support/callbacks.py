@@ -9,7 +9,6 @@ from support import distribution, weights
 from support.backend import keras
 from support.cli import UserError, explain
 
-METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
 
 
@@ -45,7 +44,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = self.run.history[-1]
-        losses = "  ".join(f"{name} {row[name]:.2f}" for name in METRICS[:4])
+        losses = "  ".join(f"{name} {row[name]:.2f}" for name in weights.METRICS[:4])
         count = f"{epoch + 1}/{self.params['epochs']}"
         print(f"epoch {count}  {losses}  {row['seconds']:.0f} s", flush=True)
         self.bar.update(self.task, completed=epoch + 1)

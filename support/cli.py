@@ -55,17 +55,19 @@ def parse(kind: type[Options], docstring: str) -> Options:
     A field's comment is its help text. With --resume, options you leave out come from
     the checkpoint. Exits with a message if an option is impossible.
     """
-    no_pairs, no_none = tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone
+    config = [tyro.conf.DisallowNone]
+    if "--resume" not in sys.argv:  # where --no-color can contradict the checkpoint
+        config.append(tyro.conf.FlagCreatePairsOff)
     try:
         check_backend()
-        options = tyro.cli(kind, description=docstring, config=(no_pairs, no_none))
+        options = tyro.cli(kind, description=docstring, config=config)
         check(options)
         if getattr(options, "resume", False):
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
             saved = make(kind, settings["config"] | {"weights": options.weights})
-            options = tyro.cli(kind, default=saved, config=(no_none,))
+            options = tyro.cli(kind, default=saved, config=config)
             check(options)
     except UserError as error:
         sys.exit(f"error: {error}")

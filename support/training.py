@@ -20,7 +20,7 @@ import numpy as np
 
 from support import data, distribution, weights
 from support.backend import BACKEND, keras, set_seed
-from support.callbacks import METRICS, Progress, Snapshots
+from support.callbacks import Progress, Snapshots
 from support.cli import WEIGHTS, UserError, explain, on_ctrl_c
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
@@ -147,7 +147,7 @@ class Run(keras.callbacks.Callback):
         self.clock = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None) -> None:
-        row = {name: float(logs[name]) for name in METRICS}
+        row = {name: float(logs[name]) for name in weights.METRICS}
         if not np.isfinite(list(row.values())).all():
             raise UserError(
                 f"the loss is not finite after epoch {epoch + 1}: lower --learning-rate"

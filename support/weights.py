@@ -25,7 +25,9 @@ if typing.TYPE_CHECKING:
 
 FORMAT = 2  # of the settings; older files cannot be read
 SUFFIX = ".weights.h5"  # as Keras requires
-History = list[dict[str, float]]  # one dict per epoch
+METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
+COLUMNS = [*METRICS, "seconds", "learning_rate"]
+History = list[dict[str, float]]  # one dict per epoch, with these columns
 
 
 @contextlib.contextmanager
@@ -99,6 +101,8 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
         if sum(sizes) > os.path.getsize(path):
             raise ValueError("its arrays are larger than the file")
         columns = file["history"].attrs["columns"].tolist()
+        if columns not in ([], COLUMNS):
+            raise ValueError(f"its history has the columns {columns}")
         rows = file["history"][()].astype(float).tolist()
         return settings, [dict(zip(columns, row, strict=True)) for row in rows]
 

@@ -142,9 +142,7 @@ def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
         (400_000, 600, True, 6),
         (400_000, 550, True, 5),  # no hundredth is skipped
         (400_000, 99, True, 1),
-        (400_000, 50, False, 50),
         (5_000_000, 3000, False, 10),  # so that Ctrl-C does not take long
-        (5_000_000, 3000, True, 10),
         (10**9, 3000, False, 1),
     ],
 )
@@ -155,14 +153,6 @@ def test_steps_per_call(parameters, steps, fine, expected):
         assert options == {}
     else:
         assert options == {"jit_compile": True, "steps_per_execution": expected}
-
-
-@pytest.mark.parametrize(
-    ("images", "batch_size"),
-    [(60_000, 100), (10_000, 100), (4000, 40), (101, 1), (1, 1)],
-)
-def test_default_batch_size(images, batch_size):
-    assert backend.default_batch_size(images) == batch_size
 
 
 # Three backends

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,37 +18,23 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 MODULES = sorted(f"support.{path.stem}" for path in ROOT.glob("support/[a-z]*.py"))
 
 
-def python(code, *arguments, **options):
-    """Run code in a process of its own, in which nothing is imported yet."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=200, **options
-    )
+def python(*arguments, cwd=ROOT):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
 # Every script
 
-ANSWERS = """
-import runpy, sys
-for option, status in ("--help", 0), ("--nonsense", 2):
-    sys.argv = [SCRIPT, option]
-    try:
-        runpy.run_path(SCRIPT, run_name="__main__")
-    except SystemExit as stop:
-        assert stop.code == status, stop.code
-    else:
-        sys.exit(f"{option} did not end the script")
-    slow = {"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"} & sys.modules.keys()
-    assert not slow, slow
-"""
-
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_and_bad_options_are_answered_before_the_slow_imports(script):
-    done = python(f"SCRIPT = {script!r}" + ANSWERS, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "--help" in done.stdout
-    assert "--nonsense" in done.stderr
+@pytest.mark.parametrize(("option", "status"), [("--help", 0), ("--nonsense", 2)])
+def test_answers_come_before_the_slow_imports(script, option, status):
+    done = python("-X", "importtime", script, option)
+    assert done.returncode == status
+    assert option in (done.stderr if status else done.stdout)
+    imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.M))
+    assert "tyro" in imported
+    assert imported.isdisjoint({"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"})
 
 
 IMPORTS = """
@@ -80,7 +67,7 @@ finally:
 def test_imports_change_nothing_and_leave_ctrl_c_to_the_importing_script(tmp_path):
     names = [name.removesuffix(".py") for name in SCRIPTS] + MODULES
     path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
-    done = python(path + IMPORTS, *names, cwd=tmp_path)
+    done = python("-c", path + IMPORTS, *names, cwd=tmp_path)
     assert done.returncode == -signal.SIGINT, done.stderr
     assert done.stdout == "cleaned up\n"
     assert done.stderr.count("Traceback") == 1
@@ -146,11 +133,11 @@ def test_settings_survive_json():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("hidden", [5, [], [0], [None], ["256"], [256.0], [[1]], [-1], None]),
+        ("hidden", [5, [], [0], [None], ["256"], [256.0], [-1], None]),
         ("latent_dim", [0, None, "2", [2], 2.0, 2**40]),
-        ("activation", [None, "step", 3, ["tanh"], {}]),
-        ("beta", [None, "1", -1, float("nan"), float("inf"), [1]]),
-        ("binarize", [None, 0, "no", []]),
+        ("activation", [None, "step", {}]),
+        ("beta", [None, "1", -1, float("nan"), float("inf")]),
+        ("binarize", [None, 0, "no"]),
         ("unknown", [1]),
     ],
 )
@@ -163,6 +150,10 @@ def test_settings_of_a_wrong_type_or_out_of_range(name, values):
 # How a script ends
 
 
+def fail(error):
+    raise error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "stderr"),
     [
@@ -172,24 +163,16 @@ def test_settings_of_a_wrong_type_or_out_of_range(name, values):
     ],
 )
 def test_mistakes_and_ctrl_c_end_in_one_line(capsys, error, status, stderr):
-    def main(options):
-        raise error
-
     with pytest.raises(SystemExit) as stop:
-        cli.run(main, None)
+        cli.run(fail, error)
     assert stop.value.code == status  # Python prints a text; the status is 1 then.
     assert capsys.readouterr().err == stderr
 
 
-@pytest.mark.parametrize(
-    "kind", [ValueError, TypeError, OSError, ImportError, MemoryError]
-)
+@pytest.mark.parametrize("kind", [ValueError, OSError, MemoryError])
 def test_every_other_exception_gets_through(kind):
-    def main(options):
-        raise kind("a bug")
-
     with pytest.raises(kind, match="a bug"):
-        cli.run(main, None)
+        cli.run(fail, kind("a bug"))
 
 
 def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypatch):
@@ -199,6 +182,11 @@ def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypa
     handlers = []
     cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), options)
     assert handlers == [signal.default_int_handler]
+    # A shell's background jobs ignore it, and go on doing so.
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+    cli.on_ctrl_c(signal.SIG_DFL)
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_terminals_without_greek_letters(monkeypatch):
