@@ -27,14 +27,14 @@ class Config:
     latent_dim: int = 2  # dimensions of the latent space; two can be drawn
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: float = 1.0  # weight of the KL term; 1 makes the loss the negative ELBO
-    noise: float = 0.0  # standard deviation of noise that the encoder must see through
+    noise: float = 0.0  # standard deviation of noise added to the encoder's input
     binarize: bool = False  # sample each pixel, 0 or 1, at every step
 
     # The training
     epochs: int = 20  # passes over the training images
     batch_size: int | None = None  # images per step; None: 100, or 1 % of a small set
-    learning_rate: float | None = None  # at the start; None: 0.001 / hidden layers
-    seed: int = 0  # of all random numbers
+    learning_rate: float | None = None  # at the start; None: 0.001 / number of layers
+    seed: int = 0  # for all random numbers
 
     # The files
     data: str = "mnist"  # mnist, fashion_mnist, mnist_sample, FILE.npz or a folder
@@ -42,7 +42,7 @@ class Config:
     color: bool = False  # keep the colors of a folder's images
     weights: str = cli.WEIGHTS  # the file to write
     resume: bool = False  # continue an interrupted run
-    log: str | None = None  # a CSV file to write, a line per epoch
+    log: str | None = None  # a CSV file to write, one line per epoch
     snapshots: str | None = None  # a folder for the weights as they change
     distributed: bool = False  # use all devices and machines (KERAS_BACKEND=jax)
 
@@ -66,13 +66,13 @@ def build_encoder(pixels: int, config: Config) -> keras.Model:
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
     x = keras.Input([pixels], name="x")
-    # Dark or bright, large or small: the first layer sees vectors of length 5 or so.
+    # Standardize, then scale to a norm of about 5, whatever the brightness and size.
     h = layers.Normalization(axis=None, name="normalize")(x)
     h = layers.Rescaling(5 / math.sqrt(pixels))(h)
     for units in config.hidden:
         h = layers.Dense(units, config.activation)(h)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
-    # A small σ at the start lets the decoder see what the encoder says.
+    # A small σ at the start keeps the noise from drowning out z_mean.
     z_log_sigma = layers.Dense(
         config.latent_dim,
         bias_initializer=keras.initializers.Constant(-2),
@@ -102,8 +102,8 @@ def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
 
     def wide():
-        # With so few inputs, Keras' narrow kernels and zero biases would start all
-        # units as near copies of each other. Wide ones tile the latent space at once.
+        # With so few inputs, Keras' small weights and zero biases would make all units
+        # start nearly alike. Larger ones spread them over the latent space.
         return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
 
     first, *others = reversed(config.hidden)
@@ -141,7 +141,7 @@ def kl_divergence(z_mean, z_log_sigma):
 class VAE(keras.Model):
     """A dense variational autoencoder with a Bernoulli decoder.
 
-    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns all that the loss is made of:
+    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns everything the loss needs:
     x, z_mean, z_log_sigma and logits.
     """
 
@@ -155,7 +155,7 @@ class VAE(keras.Model):
         pixels = math.prod(image_shape)
         encoder, decoder = build_encoder(pixels, config), build_decoder(pixels, config)
         z_mean, z_log_sigma = encoder(seen)
-        # Keras tracks a generator that is an argument: fresh noise at every step.
+        # As an argument of the layer, the generator is tracked: every step draws anew.
         seed = keras.random.SeedGenerator()
         sampling = layers.Lambda(
             sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
@@ -178,8 +178,8 @@ class VAE(keras.Model):
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         """Return the negative evidence lower bound, averaged over the batch, in nats.
 
-        Equation 10, with one z per image. Images are their own targets, so x and y
-        are not needed.
+        Equation 10, with one z per image and the KL weighted by β. An image is its own
+        target, so Keras' arguments x and y are not used.
         """
         reconstruction = reconstruction_loss(y_pred["x"], y_pred["logits"])
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
@@ -188,7 +188,7 @@ class VAE(keras.Model):
         return ops.mean(reconstruction + self.config.beta * kl)
 
     def adapt(self, images: np.ndarray) -> None:
-        """Adapt an untrained model to uint8 images: their mean, their variance.
+        """Set the initial normalization and output biases from uint8 images.
 
         The encoder's normalization takes its statistics from them, and the decoder
         starts by drawing their mean image: with a bias of log(p / (1 − p)), a pixel is
@@ -217,7 +217,7 @@ class VAE(keras.Model):
 
 
 def train(vae, images, held_out, initial_epoch=0, **fit_options):
-    """Fit `vae` to images with RMSprop; `held_out` is only evaluated on.
+    """Fit `vae` to images with RMSprop; `held_out` is used for evaluation only.
 
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
     """

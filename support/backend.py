@@ -89,7 +89,9 @@ def compile_options(
     # One step per call spends more time on Python than on the model. But callbacks, and
     # so Ctrl-C, run between calls only: large models take fewer steps per call.
     prompt = int(5e9 / (model.count_params() * batch_size))
-    per_call = max(1, min(steps // 100 if fine else 100, steps, prompt))
+    most = max(1, min(steps // 100 if fine else 100, steps, prompt))
+    # A divisor: TensorFlow's last call of an epoch would run on into the next one.
+    per_call = max(n for n in range(1, most + 1) if steps % n == 0)
     # "auto" leaves XLA out on TensorFlow's CPU.
     return {"jit_compile": True, "steps_per_execution": per_call}
 

@@ -193,3 +193,14 @@ def test_weights_of_each_backend_mean_the_same_on_each_other(tmp_path):
         assert len(other.files) == 3 * len(BACKENDS)
         for key in other.files:
             np.testing.assert_allclose(other[key], reads[0][key], rtol=0, atol=1e-5)
+
+
+def test_every_epoch_takes_all_its_steps_and_no_more():
+    images = np.random.default_rng(0).integers(0, 256, (150, 3, 3)).astype("uint8")
+    vae = vae_mnist.VAE((3, 3), vae_mnist.Config(hidden=(2,), batch_size=1, epochs=2))
+    done = []
+    count = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: done.append(int(vae.optimizer.iterations))
+    )
+    vae_mnist.train(vae, images, images, callbacks=[count], verbose=0)
+    assert done == [150, 300]
