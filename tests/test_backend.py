@@ -1,5 +1,6 @@
 """support/backend.py: random numbers, the order of images, the three backends."""
 
+import functools
 import subprocess
 import sys
 import types
@@ -9,7 +10,6 @@ import pytest
 from conftest import BACKENDS, bars, on
 from scipy import stats
 
-import vae_mnist
 from support import backend, training
 from support.backend import keras, ops
 
@@ -20,42 +20,50 @@ INTENSITIES = np.arange(256) / 255  # of the pixels of every image
 class Recorder(keras.Model):
     """Trains nothing, but keeps its outputs at every step of `fit`."""
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs, outputs, batch):
         super().__init__(inputs, outputs)
-        shape = (STEPS, BATCH, len(INTENSITIES))
+        shape = (STEPS, batch, *inputs.shape[1:])
         self.kept = [self.add_weight(shape=shape, trainable=False) for _ in outputs]
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        for kept, output in zip(self.kept, y_pred, strict=True):
+        outputs = keras.tree.flatten(y_pred)
+        for kept, output in zip(self.kept, outputs, strict=True):
             kept.assign(ops.concatenate([kept[1:], output[None]]))
-        return 0 * sum(ops.sum(output) for output in y_pred)
+        return 0 * sum(ops.sum(output) for output in outputs)
+
+    def record(self, x, batch, seed=0, epochs=range(1)):
+        """Return what `fit` makes of x, each (STEPS, batch, values), as users train."""
+        steps = len(x) // batch
+        self.compile("sgd", **backend.compile_options(self, batch, steps))
+        seed_epoch = functools.partial(training.seed_epoch, self, seed)
+        self.fit(
+            **backend.shuffled(x, batch, seed, epochs),
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            callbacks=[
+                keras.callbacks.LambdaCallback(lambda epoch, logs: seed_epoch(epoch))
+            ],
+            verbose=0,
+        )
+        return [ops.convert_to_numpy(kept) for kept in self.kept]
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Return sampled pixels and noisy pixels, each (STEPS, BATCH, pixels).
-
-    With the options of a real training: XLA, several steps per call.
-    """
-    backend.set_seed(0)
+    """Return sampled pixels and noisy pixels, each (STEPS, BATCH, pixels)."""
     x = keras.Input(INTENSITIES.shape)
     outputs = [backend.sample_pixels(x), backend.add_noise(x, SIGMA)]
-    recorder = Recorder(x, outputs)
-    recorder.compile("sgd", **backend.compile_options(recorder, BATCH, STEPS))
-    images = np.tile(INTENSITIES, (STEPS * BATCH, 1))
-    recorder.fit(images, batch_size=BATCH, verbose=0)
-    return [ops.convert_to_numpy(kept) for kept in recorder.kept]
+    images = np.tile(np.float32(INTENSITIES), (STEPS * BATCH, 1))
+    return Recorder(x, outputs, BATCH).record(images, BATCH)
 
 
-def test_noise_is_normal(drawn):
-    grey = slice(96, 160)  # far from black and white, where it is clipped
+def test_noise_is_normal_and_clipped(drawn):
+    grey = slice(96, 160)  # far from black and white
     draws = ((drawn[1] - INTENSITIES) / SIGMA)[..., grey].ravel()
     assert draws.mean() == pytest.approx(0, abs=5 / np.sqrt(draws.size))
     assert draws.std() == pytest.approx(1, abs=5 / np.sqrt(2 * draws.size))
     assert stats.kstest(draws, "norm").pvalue > 1e-6
-
-
-def test_noise_is_clipped(drawn):
+    # At black and white, half of it is clipped.
     assert (drawn[1].min(), drawn[1].max()) == (0, 1)
     for pixel, limit in (0, 0), (-1, 1):
         clipped = (drawn[1][..., pixel] == limit).mean()
@@ -86,53 +94,22 @@ def test_draws_are_independent(drawn, which):
 # The order of images
 
 
-class Order(keras.callbacks.Callback):
-    """Find out which image each step of a `fit` takes, from its loss."""
-
-    def __init__(self, losses):
-        super().__init__()
-        self.losses, self.epochs = np.array(losses), {}
-
-    def on_epoch_begin(self, epoch, logs=None):
-        training.seed_epoch(self.model, self.model.config.seed, epoch)
-        self.means = [0.0]
-        self.epochs[epoch] = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.means.append(logs["reconstruction"] * (batch + 1))  # a mean so far
-        loss = self.means[-1] - self.means[-2]
-        last = self.epochs[max(self.epochs)]
-        last.append(int(np.abs(self.losses - loss).argmin()))
-
-
 def order(seed=0, first=0):
-    """Return the numbers of the images of each of 3 epochs, by epoch."""
-    shades = np.repeat(np.arange(0, 200, 10, dtype="uint8"), 4).reshape(20, 2, 2)
-    config = vae_mnist.Config(
-        hidden=(4,), epochs=3, batch_size=1, learning_rate=0, seed=seed
-    )
-    backend.set_seed(0)
-    vae = vae_mnist.VAE((2, 2), config)
-    # With σ = e⁻²⁰ and a frozen model, the loss depends on the image alone.
-    vae.encoder.get_layer("z_log_sigma").bias.assign([-20, -20])
-    vae.decoder.get_layer("logits").bias.assign([3.0] * 4)
-    losses = vae.predict(shades, verbose=0)
-    losses = vae_mnist.reconstruction_loss(losses["x"], losses["logits"])
-    watch = Order(ops.convert_to_numpy(losses))
-    vae_mnist.train(vae, shades, shades, first, callbacks=[watch], verbose=0)
-    return watch.epochs
+    """Return the numbers of 30 images in the order of each epoch, up to the third."""
+    x = keras.Input([1])
+    numbers = np.arange(30, dtype="float32")[:, None]
+    (kept,) = Recorder(x, [x], 3).record(numbers, 3, seed, range(first, 3))
+    return kept.reshape(3, 30)[first:].tolist()
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
     epochs = order()
-    assert list(epochs) == [0, 1, 2]
-    for one in epochs.values():
-        assert sorted(one) == list(range(20))
-    assert len({tuple(one) for one in [*epochs.values(), range(20)]}) == 4
+    for one in epochs:
+        assert sorted(one) == list(range(30))
+    assert len({tuple(one) for one in [*epochs, range(30)]}) == 4
     # The order depends on the seed and the epoch alone, whatever came before.
-    assert order(first=2) == {2: epochs[2]}
-    assert order(seed=1, first=2) != {2: epochs[2]}
+    assert order(first=2) == epochs[2:]
+    assert order(seed=1, first=2) != epochs[2:]
 
 
 @pytest.mark.parametrize(

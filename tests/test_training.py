@@ -58,12 +58,6 @@ def assert_same_as(uninterrupted, folder):
     assert any(name.startswith("optimizer") for name in arrays(folder / "m.weights.h5"))
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    with no_xla(few_steps=True):
-        yield
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(npz, tmp_path_factory):
     """Return the folder of a run with snapshots that nothing stopped."""
@@ -76,8 +70,10 @@ def uninterrupted(npz, tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
+    """Train in an empty folder, without the compiler's delay."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with no_xla(few_steps=True):
+        yield tmp_path
 
 
 @pytest.fixture
@@ -146,7 +142,7 @@ def test_ctrl_c_in_a_garbage_collector_is_not_lost(run_here, npz, here):
 
     def collect():
         gc.callbacks.append(ctrl_c)
-        gc.collect()
+        gc.collect(0)
         gc.callbacks.remove(ctrl_c)
 
     def ctrl_c(phase, info):
@@ -155,8 +151,7 @@ def test_ctrl_c_in_a_garbage_collector_is_not_lost(run_here, npz, here):
 
     with during("on_epoch_begin", 1, collect):
         result = run_here("vae_mnist.py", *options(npz))
-    assert result.status == 130
-    assert "epoch 1/" not in result.stdout
+    assert (result.status, "epoch 1/" in result.stdout) == (130, False)
 
 
 def test_a_second_ctrl_c_does_not_wait(run_here, npz, here):
@@ -176,11 +171,6 @@ def test_a_second_ctrl_c_does_not_wait(run_here, npz, here):
 # Resuming
 
 
-def cosine(epoch, epochs):
-    """Return the share of the learning rate at an epoch's start (arXiv:1608.03983)."""
-    return (1 + np.cos(np.pi * (epoch - 1) / epochs)) / 2
-
-
 def test_a_finished_run_can_be_continued(uninterrupted, run_here, finished):
     result = run_here("vae_mnist.py", *RESUME, "--epochs", EPOCHS + 2)
     assert (result.status, result.stderr) == (0, "")
@@ -188,9 +178,8 @@ def test_a_finished_run_can_be_continued(uninterrupted, run_here, finished):
     assert rows[:EPOCHS] == losses(uninterrupted / "log.csv")
     assert [row["epoch"] for row in rows] == [str(i) for i in range(1, EPOCHS + 3)]
     rates = [float(row["learning_rate"]) for row in rows]
-    expected = [cosine(i, EPOCHS) for i in range(1, EPOCHS + 1)]
-    expected += [cosine(i, EPOCHS + 2) for i in (EPOCHS + 1, EPOCHS + 2)]
-    np.testing.assert_allclose(rates, 1e-3 * np.array(expected), rtol=1e-4)
+    progress = np.array([0, 1 / 3, 2 / 3, 3 / 5, 4 / 5])  # of 3 epochs, then of 5
+    np.testing.assert_allclose(rates, 5e-4 * (1 + np.cos(np.pi * progress)), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -288,10 +277,7 @@ def test_divergence_leaves_the_older_weights(run_here, npz, here):
     pathlib.Path("m.weights.h5").write_bytes(b"finished earlier")
     result = run_here("vae_mnist.py", *options(npz, learning_rate="1e6"))
     assert result.status == 1
-    assert re.fullmatch(
-        r"error: the loss is not finite after epoch \d: lower --learning-rate\n",
-        result.stderr,
-    )
+    assert "the loss is not finite after epoch 1: lower --learning" in result.stderr
     assert pathlib.Path("m.weights.h5").read_bytes() == b"finished earlier"
 
 
