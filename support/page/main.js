@@ -5,7 +5,7 @@ import { drawPad, takeDrawing } from "./image.js";
 import { halt } from "./motion.js";
 import { computeCells, findTruth, showLoss } from "./loss.js";
 import { drawDisc, switchTo } from "./moves.js";
-import { drawLens, drawPlane, nearest } from "./plane.js";
+import { classColor, drawLens, drawPlane, nearest } from "./plane.js";
 import {
   $,
   channels,
@@ -94,7 +94,7 @@ known.classes.forEach((name, i) => {
     redraw();
   });
   swatch.className = "swatch";
-  swatch.style.background = known.colors[i % known.colors.length];
+  swatch.style.background = classColor(i, "var(--whiten)");
   label.append(box, " ", swatch, " ", name);
   $("legend").append(label);
 });

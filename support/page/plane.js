@@ -15,6 +15,10 @@ const top = (z, view = whole()) => toTop(view, z[state.model.dims[1]]);
 export const style = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name);
 
+// A class's color, lighter on dark paper
+export const classColor = (i, whiten = style("--whiten")) =>
+  `color-mix(in oklab, ${known.colors[i % known.colors.length]}, white ${whiten})`;
+
 function write(pen, text, x, y, align) {
   pen.font = `${(11 * plane.width) / plane.clientWidth}px system-ui, sans-serif`;
   pen.textAlign = align;
@@ -61,9 +65,10 @@ function drawBackdrop() {
   const pen = state.backdrop.getContext("2d");
   if ($("grid").checked) drawManifold(pen);
   pen.globalAlpha = 0.7;
+  const colors = known.colors.map((_, i) => classColor(i));
   for (let i = 0; i < count; i++) {
     if (state.hidden.has(classOf(i))) continue;
-    pen.fillStyle = known.colors[classOf(i) % known.colors.length];
+    pen.fillStyle = colors[classOf(i) % colors.length];
     pen.beginPath();
     pen.arc(left(point(i)), top(point(i)), size / 200, 0, 2 * Math.PI);
     pen.fill();
