@@ -86,12 +86,11 @@ def test_dims_and_range_reach_the_picture(weights, draw):
 
 
 def test_steps_of_equal_probability_are_the_default(draw):
-    axes, values = draw(), quantiles(20)
-    labels = numbers(axes.get_xticklabels())
-    assert len(labels) == 10  # half of the twenty columns have a name
+    axes = draw()
     places = (axes.get_xticks() - 0.5).astype(int)
-    np.testing.assert_allclose(labels, values[places], atol=0.006)
-    assert labels[0] == -labels[-1] == values[0].round(2)
+    assert len(places) == 10  # half of the twenty columns have a name
+    labels = numbers(axes.get_xticklabels())
+    np.testing.assert_allclose(labels, quantiles(20)[places], atol=0.006)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from support import pictures
-from support.cli import UserError
 
 
 @pytest.mark.parametrize("classes", [3, 10, 11, 200])
@@ -76,7 +75,6 @@ def test_quantiles_have_equal_probability():
     draws = np.random.default_rng(0).standard_normal(400_000)
     below = (draws[:, None] < values).mean(axis=0)
     np.testing.assert_allclose(below, (np.arange(20) + 0.5) / 20, atol=0.004)
-    assert pictures.quantiles(1) == [0]
 
 
 def test_a_grid_spans_the_directions():
@@ -113,16 +111,15 @@ def figure():
     return figure
 
 
-def test_the_ending_is_the_format(figure, tmp_path, capsys, recwarn):
-    for name in ("a.png", "a.jpg", "a.pdf", "a.svg"):
-        pictures.save_picture(figure, tmp_path / name)
-    assert capsys.readouterr().out.count("wrote ") == 4
+@pytest.mark.parametrize(
+    ("name", "starts"),
+    [("a.png", b"\x89PNG"), ("a.jpg", b"\xff\xd8"), ("a.pdf", b"%PDF")],
+)
+def test_the_ending_is_the_format(figure, tmp_path, capsys, recwarn, name, starts):
+    pictures.save_picture(figure, tmp_path / name)
+    assert capsys.readouterr().out == f"wrote {tmp_path / name}\n"
     assert not recwarn.list
-    for name, form in (("a.png", "PNG"), ("a.jpg", "JPEG")):
-        with PIL.Image.open(tmp_path / name) as image:
-            assert (image.format, image.size) == (form, (300, 150))
-    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
-    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert (tmp_path / name).read_bytes().startswith(starts)
 
 
 @pytest.mark.parametrize(("cmap", "mode"), [("gray", "P"), ("hsv", "RGB")])
@@ -140,20 +137,6 @@ def test_pngs_are_small_and_lose_nothing(tmp_path, cmap, mode):
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected)
     sizes = [(tmp_path / name).stat().st_size for name in ("a.png", "plain.png")]
     assert sizes[0] < sizes[1]
-
-
-def test_a_picture_that_fails_leaves_the_old_one(figure, tmp_path, monkeypatch):
-    def fail(part, **options):
-        part.write_text("half")
-        raise OSError("no space left on device")
-
-    path = tmp_path / "a.png"
-    path.write_text("old")
-    monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(UserError, match="cannot write .*no space left"):
-        pictures.save_picture(figure, path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_browser_opens_on_request_only(figure, tmp_path, monkeypatch):
