@@ -166,7 +166,7 @@ def check(options: Options) -> None:
 
 def main(options: Options) -> None:
     check(options)
-    pictures.check_picture(options.output, options.show)
+    pictures.check_picture(options.output)
     vae, settings = load_vae(options.weights)
     size = options.size or (13 if options.traverse else 20)
     if options.random:

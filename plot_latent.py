@@ -92,7 +92,7 @@ def draw_latent_plane(
 
 
 def main(options: Options) -> None:
-    pictures.check_picture(options.output, options.show)
+    pictures.check_picture(options.output)
     vae, settings = load_vae(options.weights)
     dataset = data.load_again(settings, options.weights, options.data)
     z_mean, _ = vae.encode(dataset.x_test)

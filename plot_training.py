@@ -225,7 +225,7 @@ def check(options: Options) -> None:
     """Raise UserError if options do not go together or a file cannot be written."""
     film, curve = options.film, Options()
     if not (film or options.snapshots or options.data):
-        return pictures.check_picture(options.output, options.show)
+        return pictures.check_picture(options.output)
     if not film or not options.snapshots:
         raise UserError("a film needs both --film FILE and --snapshots FOLDER")
     if (options.weights, options.output) != (curve.weights, curve.output):

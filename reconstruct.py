@@ -87,7 +87,7 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
 
 
 def main(options: Options) -> None:
-    pictures.check_picture(options.output, options.show)
+    pictures.check_picture(options.output)
     vae, settings = load_vae(options.weights)
     images = data.load_again(settings, options.weights, options.data).x_test
     noise = vae.config.noise if options.noise is None else options.noise

@@ -1,8 +1,6 @@
 """What the pictures share: the latent plane, the colors of classes, tiling, saving."""
 
-import itertools
 import pathlib
-import statistics
 import warnings
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -10,17 +8,14 @@ from collections.abc import Callable, Sequence
 import matplotlib as mpl
 import numpy as np
 import PIL.Image
-import PIL.ImageChops
-import PIL.ImageStat
 from matplotlib import patches, patheffects
 from matplotlib.figure import Figure
-from scipy import ndimage
+from scipy import ndimage, special
 
 from support import weights
 from support.cli import UserError
 
-# Digits that lie side by side, such as 4, 7 and 9, or 3, 5 and 8, have colors that
-# people who lack one kind of cone tell apart as well.
+# People who lack one kind of cone can tell neighbors such as 4 and 9 apart, too.
 COLORS = (
     *("#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"),
     *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
@@ -39,8 +34,7 @@ def class_colors(classes: int) -> np.ndarray:
 
 def quantiles(size: int) -> np.ndarray:
     """Return the middles of `size` equally probable pieces of N(0, 1), ascending."""
-    prior = statistics.NormalDist()
-    return np.array([prior.inv_cdf((i + 0.5) / size) for i in range(size)])
+    return special.ndtri((np.arange(size) + 0.5) / size)
 
 
 def plane_grid(values: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -54,10 +48,7 @@ def plane_grid(values: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 
 def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
-    """Return the latent dimensions, ordered by how much they change the image.
-
-    The change is the mean squared difference between the images at ±1 and at 0.
-    """
+    """Return the latent dimensions by how much ±1 changes the image, the most first."""
     steps = np.eye(latent_dim, dtype="float32")
     origin, *images = decode(np.concatenate([0 * steps[:1], steps, -steps]))
     changes = np.square(images - origin).reshape(2, latent_dim, -1).mean(axis=(0, 2))
@@ -76,43 +67,37 @@ def find_reach(points: np.ndarray) -> float:
 
 
 def place_names(points, labels, names: Sequence[str], reach: float, size: float):
-    """Return (class, x, y) of each name: where its class is densest, without overlaps.
+    """Return (name, x, y): where each class is densest, and in a second dense place.
 
-    A class of 50 points or more that is dense in two distant places is named in both.
-    size: of the letters, in the units of the points.
+    Names do not overlap. size: of the letters, in the units of the points.
     """
-    places, limits, bins = [], [[-reach, reach]] * 2, 60
-    for again, label in itertools.product([False, True], range(len(names))):
-        own = points[labels == label]
-        density, edges, _ = np.histogram2d(*own.T, bins, range=limits)
-        density = ndimage.gaussian_filter(density, 1.5)
-        least = density.max() / 2 if again else 0
-        count = 0 if again and len(own) < 50 else np.count_nonzero(density > least)
-        for place in np.argsort(-density, axis=None)[:count]:
-            x, y = edges[list(np.unravel_index(place, density.shape))] + reach / bins
-            if max(abs(x) + 0.35 * size * len(names[label]), abs(y) + size) > reach:
-                continue
+    places = []
+    x, y = reach * ((2 * np.mgrid[:60, :60] + 1) / 60 - 1)  # the bins' centers
+    for share in 0, 0.5:  # of its greatest density that a place needs
+        for label, name in enumerate(names):
+            own = points[labels == label]
+            counts, *_ = np.histogram2d(*own.T, 60, range=[[-reach, reach]] * 2)
+            density = ndimage.gaussian_filter(counts, 1.5)
+            density[density < share * density.max()] = 0
+            half = 0.35 * size * len(name)  # of the name's width
+            density[(np.abs(x) + half > reach) | (np.abs(y) + size > reach)] = 0
             for other, a, b in places:
-                width = 0.35 * size * (len(names[label]) + len(names[other]))
-                near = other == label and np.hypot(x - a, y - b) < reach / 2
-                if near or (abs(x - a) < width and abs(y - b) < 1.3 * size):
-                    break
-            else:
-                places.append((label, x, y))
-                break
+                width = half + 0.35 * size * len(other)
+                density[(np.abs(x - a) < width) & (np.abs(y - b) < 1.3 * size)] = 0
+                if other == name:
+                    density[np.hypot(x - a, y - b) < reach / 2] = 0
+            if density.any():
+                place = density.argmax()
+                places.append((name, x.flat[place], y.flat[place]))
     return places
 
 
 def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
     """Draw points of the latent plane, colored by class, and the prior's 1σ and 2σ.
 
-    points: shape (n, 2); later ones lie on top. labels: class numbers, shape (n,), or
-    None. reach: of the axes, on all sides of the origin. area: of a point; size: of the
-    names, in points. Returns the PathCollection.
+    points: shape (n, 2). labels: class numbers, (n,), or None. reach: the axes' limit.
+    area: of a point; size: of the names, in points. Returns the PathCollection.
     """
-    classes = 0 if labels is None else len(class_names)
-    colors = class_colors(classes)
-    colors = colors[9:] if labels is None else colors[labels]
     style = {"ha": "center", "va": "center", "path_effects": OUTLINE}
     for sigmas in 1, 2:
         axes.add_patch(patches.Circle((0, 0), sigmas, fill=False, alpha=0.4))
@@ -121,38 +106,28 @@ def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
         distances = np.linalg.norm(points - spots[:, None], axis=-1)
         x, y = spots[(distances < reach / 12).sum(axis=1).argmin()]
         axes.text(x, y, f"{sigmas}σ" if reach < 10 else "", alpha=0.6, **style)
-    if 0 < classes <= LEGEND:
+    colors = COLORS[-1] if labels is None else class_colors(len(class_names))[labels]
+    if labels is not None and len(class_names) <= LEGEND:
         size -= 3 * (max(map(len, class_names)) > 3)  # long names are smaller
         letter = reach * size / (axes.bbox.width / axes.figure.dpi * 36)
-        for label, x, y in place_names(points, labels, class_names, reach, letter):
-            name = class_names[label]
+        for name, x, y in place_names(points, labels, class_names, reach, letter):
             axes.text(x, y, name, weight="bold", size=size, parse_math=False, **style)
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
     return axes.scatter(*points.T, c=colors, s=area, alpha=0.6, linewidths=0)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Return images as one picture, row by row: (n, H, W, …) → (rows·H, columns·W, …).
-
-    The last row is filled up with zeros.
-    """
-    count, height, width, *channels = images.shape
-    rows = -(-count // columns)
-    filled = np.zeros((rows * columns, *images.shape[1:]), images.dtype)
-    filled[:count] = images
-    grid = filled.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, *channels)
+    """Tile images row by row: (n, H, W, …) → (rows·H, columns·W, …), the rest black."""
+    black = np.zeros((-len(images) % columns, *images.shape[1:]), images.dtype)
+    rows = np.concatenate([images, black]).reshape(-1, columns, *images.shape[1:])
+    return np.vstack([np.hstack(row) for row in rows])
 
 
-def check_picture(path: str, show: bool = False) -> None:
-    """Raise UserError if no picture can be written to `path`, or shown."""
+def check_picture(path: str) -> None:
+    """Raise UserError if no picture can be written to `path`."""
     if pathlib.Path(path).suffix not in ENDINGS:
         raise UserError(f"--output {path}: end the name in one of {' '.join(ENDINGS)}")
     weights.check_writable(path)
-    try:
-        webbrowser.get() if show else None
-    except webbrowser.Error:
-        raise UserError(f"no browser to show it: open {path} without --show") from None
 
 
 def save_picture(figure: Figure, path: str, show: bool = False) -> None:
@@ -163,9 +138,8 @@ def save_picture(figure: Figure, path: str, show: bool = False) -> None:
         if part.suffix == ".png":
             image = PIL.Image.open(part).convert("RGB")
             small = image.quantize(256)
-            lost = PIL.ImageChops.difference(image, small.convert("RGB"))
-            visible = max(PIL.ImageStat.Stat(lost).mean) > 1  # of 255
-            (image if visible else small).save(part, optimize=True)
+            lost = np.abs(np.subtract(image, small.convert("RGB"), dtype=float)).mean()
+            (small if lost < 1 else image).save(part, optimize=True)
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())

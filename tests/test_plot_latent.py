@@ -8,7 +8,7 @@ from conftest import bars, save_untrained
 
 import plot_latent
 from support import pictures
-from vae_mnist import VAE, Config, load_vae
+from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
 TWO = ["z[0]", "z[1]"]
@@ -19,20 +19,26 @@ def texts(axes):
     return [text for text in axes.texts if "σ" not in text.get_text()]
 
 
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Return the list of the figures that scripts would save; run them in tmp_path."""
+    figures = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        pictures, "save_picture", lambda figure, *_: figures.append(figure)
+    )
+    return figures
+
+
 def test_colors_match_labels():
+    """Points are drawn in another order, so that no class lies on top."""
     points, labels = RNG.standard_normal((200, 2)), RNG.integers(0, 10, 200)
-    names = [f"digit {label}" for label in range(10)]
-    figure = plot_latent.draw_latent_plane(points, labels, names, TWO)
-    drawn = figure.axes[0].collections[0]
-    label_at = {
-        tuple(point): label for point, label in zip(points, labels, strict=True)
-    }
-    assert len(drawn.get_offsets()) == 200
-    seen = {}
-    for point, color in zip(drawn.get_offsets(), drawn.get_facecolors(), strict=True):
-        seen.setdefault(int(label_at[tuple(point)]), set()).add(tuple(color[:3]))
-    expected = [{matplotlib.colors.to_rgb(color)} for color in pictures.COLORS]
-    assert [seen[label] for label in range(10)] == expected
+    axes = plot_latent.draw_latent_plane(points, labels, ["a"] * 10, TWO).axes[0]
+    drawn = axes.collections[0]
+    order = [points.tolist().index(point) for point in drawn.get_offsets().tolist()]
+    assert sorted(order) == list(range(200)) != order
+    colors = matplotlib.colors.to_rgba_array(pictures.COLORS, alpha=0.6)
+    np.testing.assert_allclose(drawn.get_facecolors(), colors[labels[order]])
 
 
 @pytest.mark.parametrize("class_names", [None, ["0", "1"]])  # of y_train alone
@@ -56,15 +62,18 @@ def test_names_stand_at_the_densest_places():
     assert places == set(expected)
 
 
-def test_names_do_not_overlap():
-    points, labels = RNG.standard_normal((3000, 2)), RNG.integers(0, 12, 3000)
+def test_names_do_not_overlap_or_leave_the_plane():
+    points, labels = RNG.uniform(-4, 4, (3000, 2)), RNG.integers(0, 12, 3000)
     names = [f"a class {label}" for label in range(12)]
     figure = plot_latent.draw_latent_plane(points, labels, names, TWO)
     figure.draw_without_rendering()
+    plane = figure.axes[0].get_window_extent()
     boxes = [text.get_window_extent() for text in texts(figure.axes[0])]
     assert len(boxes) > 4
     for number, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[:number])
+        assert plane.x0 < box.x0 < box.x1 < plane.x1
+        assert plane.y0 < box.y0 < box.y1 < plane.y1
 
 
 def test_names_come_out_as_they_are(tmp_path):
@@ -79,8 +88,8 @@ def test_names_come_out_as_they_are(tmp_path):
 
 
 def test_many_classes_have_colors_but_no_names():
-    labels = np.arange(1000).repeat(3)
-    points, names = RNG.standard_normal((3000, 2)), [str(i) for i in range(1000)]
+    labels, names = np.arange(300), [str(i) for i in range(300)]
+    points = RNG.standard_normal((300, 2))
     axes = plot_latent.draw_latent_plane(points, labels, names, TWO).axes[0]
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) > 200
     assert texts(axes) == []
@@ -96,9 +105,6 @@ def test_strays_do_not_widen_the_axes_and_are_counted():
     assert 3 <= outside <= 5
     assert axes.get_title() == f"all, {outside} of them outside"
     assert axes.get_aspect() == 1
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[0]", "z[1]")
-    inside = plot_latent.draw_latent_plane(points[3:] / 4, None, None, TWO, "all")
-    assert inside.axes[0].get_title() == "all"
 
 
 def test_the_circles_names_avoid_the_points():
@@ -125,12 +131,6 @@ def test_pca_finds_the_plane_of_largest_variance():
     assert "30% of the variance" in names[1]
 
 
-def test_two_dimensions_stay_as_they_are():
-    directions, names = plot_latent.find_plane(RNG.standard_normal((5, 2)))
-    np.testing.assert_array_equal(directions, np.eye(2))
-    assert names == TWO
-
-
 @pytest.mark.parametrize("count", [1, 5])
 def test_all_images_at_one_point(count):
     z_mean = np.tile(np.float32([1, 2, 0.1]), (count, 1))
@@ -140,14 +140,11 @@ def test_all_images_at_one_point(count):
 
 def test_the_grid_beside_the_plane_shows_the_same_places():
     points = np.array([[3.0, -1.0], [-1.0, 0.5]])
-    axes_names = TWO
     figure = plot_latent.draw_latent_plane(
-        points, None, None, axes_names, decode=lambda z: z[:, :1, None] - z[:, 1:, None]
+        points, None, None, TWO, decode=lambda z: z[:, :1, None] - z[:, 1:, None]
     )
     scatter, grid = figure.axes
-    assert (
-        grid.get_xlim() == scatter.get_xlim() and grid.get_ylim() == scatter.get_ylim()
-    )
+    assert grid.get_xlim() == grid.get_ylim() == scatter.get_xlim()
     (image,) = grid.images
     left, right, bottom, top = image.get_extent()
     assert (left, right) == (bottom, top) == scatter.get_xlim()
@@ -167,27 +164,19 @@ def test_draws_the_held_out_images_of_the_training(
     assert [path.name for path in tmp_path.iterdir()] == ["latent.png"]
     with PIL.Image.open(tmp_path / "latent.png") as picture:
         pixels = np.asarray(picture.convert("RGB")) / 255
-    assert min(pixels.shape[:2]) > 800
     # All three classes' colors are there, mixed with white.
     for color in pictures.class_colors(3)[:3, :3]:
         distances = np.abs(pixels - (0.6 * color + 0.4)).max(axis=-1)
         assert (distances < 0.02).sum() > 50
 
 
-def test_the_grid_decodes_points_of_the_plane_of_pca(
-    npz, run_here, tmp_path, monkeypatch
-):
+def test_the_grid_decodes_points_of_the_plane_of_pca(npz, run_here, drawn):
     """In three dimensions: against the images of the plane's points, one by one."""
-    drawn = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        pictures, "save_picture", lambda figure, *_: drawn.append(figure)
-    )
     vae = VAE((12, 12), Config(hidden=(8,), latent_dim=3))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
     assert run_here("plot_latent.py", "--grid").status == 0
     scatter, grid = drawn[0].axes
-    z_mean, _ = load_vae()[0].encode(bars(60, 1)[0])
+    z_mean, _ = vae.encode(bars(60, 1)[0])
     directions, _ = plot_latent.find_plane(z_mean)
     order = np.random.default_rng(0).permutation(60)
     points = scatter.collections[0].get_offsets()
@@ -195,27 +184,18 @@ def test_the_grid_decodes_points_of_the_plane_of_pca(
     reach = scatter.get_xlim()[1]
     half = reach / plot_latent.SIZE
     z = (reach - half) * (directions[1] - directions[0])  # the upper left corner
-    expected = vae.decode(np.float32(z[None]))[0]
-    np.testing.assert_allclose(
-        grid.images[0].get_array()[:12, :12], expected, atol=1e-4
-    )
+    image = grid.images[0].get_array()[:12, :12]
+    np.testing.assert_allclose(image, vae.decode(np.float32(z[None]))[0], atol=1e-4)
 
 
-def test_other_images_are_not_called_held_out(
-    weights, run_here, npz, tmp_path, monkeypatch
-):
-    drawn = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        pictures, "save_picture", lambda figure, *_: drawn.append(figure)
-    )
+def test_other_images_are_not_called_held_out(weights, run_here, npz, drawn):
     with np.load(npz) as arrays:
         np.savez("b.npz", **{**arrays, "x_train": arrays["x_train"][::-1]})
     for source, title in (npz, "60 held-out images"), ("b.npz", "60 images"):
         run_here("plot_latent.py", "--weights", weights, "--data", source)
-        assert (
-            drawn.pop().axes[0].get_title().startswith(f"{title} in the latent plane")
-        )
+        axes = drawn.pop().axes[0]
+        assert axes.get_title().startswith(f"{title} in the latent plane")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[0]", "z[1]")
 
 
 def test_mistakes(fails, weights, npz, tmp_path):

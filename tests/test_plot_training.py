@@ -8,7 +8,7 @@ import matplotlib.colors
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import call, no_xla, run_script, save_untrained
+from conftest import call, no_xla, run_script
 from matplotlib.figure import Figure
 
 import plot_training
@@ -51,7 +51,7 @@ def write(path, losses):
         | {"seconds": 1.0, "learning_rate": loss / 1000}
         for loss in losses
     ]
-    settings = {"config": {}, "image_shape": [], "checksum": 0, "run": ""}
+    settings = {"config": {}, "image_shape": [4, 4], "checksum": 0, "run": ""}
     weights_file.save(VAE((4, 4), Config((3,))), path, settings, history)
 
 
@@ -63,27 +63,19 @@ def lines(axes):
 def test_the_curves_points_equal_the_history(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
     name, history = plot_training.read_history("a.weights.h5")
-    assert name == "a"
     axes = plot_training.draw_training(name, history).axes
     drawn = {ax.get_title().split(",")[0]: lines(ax) for ax in axes}
-    epochs = [1, 2, 3]
+    loss, epochs = f"loss of {name} = reconstruction + β·KL", [1, 2, 3]
+    assert drawn[loss].popitem()[1] == [[2], [7]]  # the star
     training = "training images, averaged while learning"
     held_out = "held-out images, after the epoch"
-    star = drawn["loss of a = reconstruction + β·KL"].popitem()
-    assert star[1] == [[2], [7]]
     assert drawn == {
-        "loss of a = reconstruction + β·KL": {
-            training: [epochs, [10, 8, 9]],
-            held_out: [epochs, [9, 7, 8]],
-        },
+        loss: {training: [epochs, [10, 8, 9]], held_out: [epochs, [9, 7, 8]]},
         "reconstruction": {
             training: [epochs, [11, 9, 10]],
             held_out: [epochs, [8, 6, 7]],
         },
-        "KL": {
-            training: [epochs, [12, 10, 11]],
-            held_out: [epochs, [7, 5, 6]],
-        },
+        "KL": {training: [epochs, [12, 10, 11]], held_out: [epochs, [7, 5, 6]]},
         "learning rate": {"learning rate": [epochs, [0.009, 0.007, 0.008]]},
     }
     legend = axes[0].get_legend()
@@ -127,22 +119,17 @@ def test_the_script_draws_a_curve_without_keras(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
     (here / "keras.py").write_text("raise ImportError")
     env = os.environ | {"PYTHONPATH": str(here)}
-    arguments = ("--weights", "a.weights.h5")
-    result = run_script("plot_training.py", *arguments, cwd=here, env=env)
+    arguments = ("plot_training.py", "--weights", "a.weights.h5")
+    result = run_script(*arguments, cwd=here, env=env)
     assert (result.status, result.stderr) == (0, "")
     assert result.stdout == "wrote training.png\n"
     assert (here / "training.png").exists()
-    with PIL.Image.open("training.png") as picture:
-        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for name in ("C0", "C1"):
-        color = np.array(matplotlib.colors.to_rgb(name)) * 255
-        assert (np.abs(pixels - color).max(axis=1) < 2).sum() > 500
 
 
-def test_no_history(fails, npz, tmp_path):
-    vae = VAE((12, 12), Config((4,)))
-    path = save_untrained(vae, tmp_path / "a.weights.h5", npz)
-    fails("plot_training.py", "--weights", path, says="no completed epoch")
+def test_no_history(here):
+    write("a.weights.h5", [])
+    with pytest.raises(plot_training.UserError, match="no completed epoch"):
+        plot_training.read_history("a.weights.h5")
 
 
 # The film
@@ -164,18 +151,17 @@ def test_a_film_has_a_frame_per_snapshot(trained, here, run_here):
     durations, frames = zip(*frames_of("film.gif"), strict=True)
     assert len(frames) == len(list((trained / "moments").iterdir())) == EARLY + EPOCHS
     assert durations == (250,) * (EARLY + EPOCHS - 1) + (2000,)
-    first, last = frames[0], frames[-1]
-    middle = first.shape[1] // 2
-    for side in (slice(0, middle), slice(middle, None)):
-        assert (np.abs(first - last)[50:, side].max(axis=2) > 50).mean() > 0.002
-    with PIL.Image.open("film.gif") as film:
-        assert film.info["loop"] == 0  # for ever
+    half = frames[0].shape[1] // 2
+    changed = np.abs(frames[0] - frames[-1])[50:].max(axis=2) > 50
+    assert changed[:, :half].mean() > 0.002 < changed[:, half:].mean()
 
 
 @pytest.fixture(scope="module")
 def looks(trained):
-    """The Frames of the snapshots, and what they were made of."""
-    paths = sorted((trained / "moments").iterdir())
+    """Return the Frames of three snapshots, their paths and the images they show."""
+    paths = [
+        trained / f"moments/{e}.weights.h5" for e in ("000.00", "000.64", "003.00")
+    ]
     vae, settings = load_vae(paths[-1])
     # Each image twenty times, to average over the noise of z.
     held_out = np.tile(data.load(settings["config"]["data"]).x_test, (20, 1, 1))
@@ -197,8 +183,7 @@ def bound(vae, images):
 
 def test_a_frame_shows_the_snapshot(looks, trained):
     frames, paths, held_out = looks
-    epochs = [0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 2, 3]
-    assert [frame.epochs for frame in frames] == epochs
+    assert [frame.epochs for frame in frames] == [0, 0.64, 3]
     _, history = weights_file.read(trained / "m.weights.h5")
     for frame, path in zip(frames, paths, strict=True):
         vae, _ = load_vae(path)
@@ -229,31 +214,23 @@ def test_axes_and_colors_stay(looks):
         assert figure.get_suptitle() == title
         assert (left.get_xlabel(), left.get_ylabel()) == ("z[3]", "z[5]")
         figure.draw_without_rendering()
-        colors = clusters.get_facecolors()[:, :3]
-        for label in range(3):
-            assert len(np.unique(colors[labels == label], axis=0)) == 1
         places = [axes.get_window_extent().bounds for axes in (left, right)]
-        seen.append((left.get_xlim(), left.get_ylim(), picture.get_clim(), places))
-        np.testing.assert_array_equal(colors, clusters.get_facecolors()[:, :3])
+        colors = clusters.get_facecolors().tolist()
+        seen.append((left.get_xlim(), left.get_ylim(), colors, places))
     assert all(each == seen[0] for each in seen)
-    (low, high), *_ = seen[0]
+    low, high = seen[0][0]
     inside = [(np.abs(frame.points) <= high).mean() for frame in frames]
     assert low == -high and min(inside) > 0.95
 
 
 def test_one_palette_keeps_the_classes_colors(tmp_path):
     """Few points among many grays: a palette per frame would lose their colors."""
-
-    def figures():
-        figure = Figure(figsize=(6, 3))
-        left, right = figure.subplots(1, 2)
-        right.imshow(np.random.default_rng(0).random((99, 99)), cmap="gray")
-        for number in range(3):
-            for i in range(10):
-                left.scatter(number, i, s=20, color=f"C{i}", linewidths=0)
-            yield figure
-
-    plot_training.write_gif(figures(), tmp_path / "a.gif")
+    figure = Figure(figsize=(6, 3))
+    left, right = figure.subplots(1, 2)
+    right.imshow(np.random.default_rng(0).random((99, 99)), cmap="gray")
+    for i in range(10):
+        left.scatter(0, i, s=20, color=f"C{i}", linewidths=0)
+    plot_training.write_gif([figure, figure], tmp_path / "a.gif")
     for _, frame in frames_of(tmp_path / "a.gif"):
         for i in range(10):
             color = np.array(matplotlib.colors.to_rgb(f"C{i}")) * 255
@@ -261,15 +238,11 @@ def test_one_palette_keeps_the_classes_colors(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
-def test_a_video(trained, here, run_here):
-    arguments = ("--snapshots", trained / "moments", "--film", "film.mp4")
-    result = run_here("plot_training.py", *arguments)
-    assert (result.status, result.stderr) == (0, "")
-    assert os.listdir() == ["film.mp4"]
+def test_a_video(here):
+    plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
     probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
     told = subprocess.run([*probe.split(), "film.mp4"], capture_output=True, text=True)
-    stays = 2 * plot_training.FRAMES_PER_SECOND
-    assert told.stdout.strip() == f"stream,{EARLY + EPOCHS - 1 + stays}"
+    assert told.stdout.strip() == "stream,10"  # the last one for two seconds
 
 
 def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
@@ -284,7 +257,6 @@ def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
     ("options", "says"),
     [
         (["--film", "a.gif"], "a film needs both"),
-        (["--snapshots", "moments"], "a film needs both"),
         (["--snapshots", "no", "--film", "a.gif"], "no snapshots in no"),
         (["--snapshots", "no", "--film", "no/a.gif"], "cannot write no/a.gif"),
         (["--snapshots", "no", "--film", "a.png"], "in .gif or .mp4"),
@@ -297,18 +269,3 @@ def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
 )
 def test_options_that_make_no_film(fails, options, says):
     fails("plot_training.py", *options, says=says)
-
-
-def test_a_broken_snapshot(trained, fails, tmp_path):
-    shutil.copytree(trained / "moments", tmp_path / "moments")
-    (tmp_path / "moments" / "001.00.weights.h5").write_bytes(b"half")
-    arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
-    fails("plot_training.py", *arguments, says="001.00.weights.h5")
-
-
-def test_one_latent_dimension(fails, npz, tmp_path):
-    (tmp_path / "moments").mkdir()
-    vae = VAE((12, 12), Config((4,), 1))
-    save_untrained(vae, tmp_path / "moments/000.00.weights.h5", npz)
-    arguments = ("--snapshots", tmp_path / "moments", "--film", "film.gif")
-    fails("plot_training.py", *arguments, says="one latent dimension")
