@@ -10,6 +10,7 @@ import pytest
 from conftest import BACKENDS, bars, on
 from scipy import stats
 
+import vae_mnist
 from support import backend, training
 from support.backend import keras, ops
 

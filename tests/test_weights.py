@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import warnings
 
 import h5py
 import numpy as np
 import pytest
-from conftest import largest_file, save_untrained
+from conftest import ROOT, largest_file, save_untrained
 
 import vae_mnist
 from support import weights
@@ -60,6 +63,23 @@ def test_a_failed_write_leaves_the_old_file(old, error, kind, says):
         raise error
     assert str(failure.value) == says.format(old)
     assert_only(old, "old")
+
+
+KILLED = """
+import os, signal, sys
+from support import weights
+with weights.replacing(sys.argv[1]) as part:
+    part.write_text("half of the new fi")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_kill_9_during_a_write_leaves_the_old_file(old):
+    before = old.read_bytes()
+    done = subprocess.run([sys.executable, "-c", KILLED, old], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert old.read_bytes() == before
 
 
 def test_a_symbolic_link_stays_one(tmp_path, old):
