@@ -4,7 +4,7 @@
 #     bash docs/make.sh [MNIST [EMOJI]]
 #
 # MNIST is what vae_mnist.py --data takes; EMOJI is a folder that docs/emoji.py filled,
-# without which docs/emoji.png stays as it is. draw.gif needs Chromium and selenium. The
+# without which docs/emoji.jpg stays as it is. draw.gif needs Chromium and selenium. The
 # trained weights stay in docs/weights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,7 +43,7 @@ python docs/planes.py docs/autoencoder.png \
     "β = 1, a VAE=docs/weights/vae_mnist.weights.h5"
 if test -n "$emoji"; then
     train emoji --data "$emoji" --image-size 32 --color
-    python plot_latent.py $(of emoji) --grid --output docs/emoji.png
+    python plot_latent.py $(of emoji) --grid --output docs/emoji.jpg
 fi
 # Three models in the page: a VAE, an autoencoder, and a VAE that says little.
 python explore.py --output docs/explore.html --weights \

@@ -70,7 +70,7 @@ def parse(kind: type[Options], docstring: str) -> Options:
             options = tyro.cli(kind, default=saved, config=config)
             check(options)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("error: " + " ".join(str(error).split()))
     on_ctrl_c(signal.SIG_DFL)  # ends the imports without a traceback of theirs
     if sys.stdout.isatty():
         print("loading Keras, which takes a few seconds", flush=True)
@@ -90,7 +90,7 @@ def run(main: Callable[[Options], None], options: Options) -> None:
     try:
         main(options)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "stopped", file=sys.stderr)
         sys.exit(130)

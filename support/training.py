@@ -39,6 +39,8 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log, self.seed = config.weights, config.log, config.seed
         self.checkpoint = weights.checkpoint_of(config.weights)
+        if self.log and not self.log.endswith(".csv"):
+            raise UserError(f"--log {self.log}: the name must end in .csv")
         for path in filter(None, (self.path, self.checkpoint, self.log)):
             weights.check_writable(path)
         options = dataclasses.asdict(config) | {"data": dataset.source}
@@ -56,12 +58,11 @@ class Run(keras.callbacks.Callback):
             self.start = weights.find_unfinished(config.weights)
             self.history = self.read_resumable(config.epochs)
         elif history:
-            note = f"note: this run will replace {self.checkpoint.name}"
-            print(note + ", which --resume would continue", file=sys.stderr)
+            note = f"note: replacing {self.checkpoint.name}; --resume would continue it"
+            print(note, file=sys.stderr)
         self.team = distribution.join() if config.distributed else distribution.Team()
-        shares = distribution.share(dataset, config.batch_size, self.team)
-        self.images, batch_size = shares
-        self.config = dataclasses.replace(config, batch_size=batch_size)
+        self.images, size = distribution.share(dataset, config.batch_size, self.team)
+        self.config = dataclasses.replace(config, batch_size=size)
         self.progress = Progress(self)
         callbacks = [self, self.progress]
         if config.snapshots and self.team.process == 0:
@@ -81,8 +82,7 @@ class Run(keras.callbacks.Callback):
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{self.start} was trained with another {option}")
         if saved["checksum"] != self.settings["checksum"]:
-            images = saved["config"]["data"]
-            raise UserError(f"{self.start} was trained on other images: {images}")
+            raise UserError(f"{self.start} was trained on other images")
         if len(history) + (self.start != self.checkpoint) > epochs:
             raise UserError(
                 f"{self.start} has been trained for {len(history)} epochs already:"

@@ -88,8 +88,8 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
             raise ValueError("another version of vae_mnist.py wrote it")
         if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
             raise ValueError("its settings are incomplete")
-        if not isinstance(settings["config"], dict):
-            raise ValueError("its config is not a dict of options")
+        if not isinstance(settings["config"], dict) or type(settings["run"]) is not str:
+            raise ValueError("its settings have the wrong types")
         shape = settings["image_shape"]
         sides = all(isinstance(side, int) and side > 0 for side in shape)
         if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:
@@ -101,7 +101,8 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
         if sum(sizes) > os.path.getsize(path):
             raise ValueError("its arrays are larger than the file")
         columns = file["history"].attrs["columns"].tolist()
-        if columns not in ([], COLUMNS):
+        width = file["history"].shape[1:]
+        if columns not in ([], COLUMNS) or width not in ((), (len(COLUMNS),)):
             raise ValueError(f"its history has the columns {columns}")
         rows = file["history"][()].astype(float).tolist()
         return settings, [dict(zip(columns, row, strict=True)) for row in rows]
