@@ -281,10 +281,18 @@ def test_divergence_leaves_the_older_weights(run_here, npz, here):
     assert pathlib.Path("m.weights.h5").read_bytes() == b"finished earlier"
 
 
-@pytest.mark.parametrize("option", ["weights", "log"])
-def test_files_that_cannot_be_written_are_found_before_training(fails, npz, option):
-    arguments = options(npz, **{option: "no/m.weights.h5"})
-    fails("vae_mnist.py", *arguments, says="cannot write no/m.weights.h5: No such file")
+@pytest.mark.parametrize(
+    ("option", "name", "says"),
+    [
+        ("weights", "no/m.weights.h5", "cannot write no/m.weights.h5: No such file"),
+        ("log", "no/log.csv", "cannot write no/log.csv: No such file"),
+        ("log", "m.weights.h5", "the name must end in .csv"),
+    ],
+)
+def test_files_that_cannot_be_written_are_found_before_training(
+    fails, npz, option, name, says
+):
+    fails("vae_mnist.py", *options(npz, **{option: name}), says=says)
 
 
 def test_every_epoch_and_every_seed_draws_other_noise(run_here, npz, here):
