@@ -155,7 +155,7 @@ class VAE(keras.Model):
         pixels = math.prod(image_shape)
         encoder, decoder = build_encoder(pixels, config), build_decoder(pixels, config)
         z_mean, z_log_sigma = encoder(seen)
-        # As an argument of the layer, the generator is tracked: every step draws anew.
+        # As an argument, the generator is tracked by Keras: fresh noise at every step.
         seed = keras.random.SeedGenerator()
         sampling = layers.Lambda(
             sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
