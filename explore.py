@@ -40,7 +40,7 @@ from sklearn.cluster import KMeans
 
 from support import data, weights
 from support.backend import keras, layers
-from support.pictures import LEGEND, check_plane, class_colors, tile
+from support.pictures import LEGEND, check_plane, class_colors, place_names, tile
 from vae_mnist import VAE, load_vae
 
 PAGE = pathlib.Path(__file__).parent / "support" / "page"
@@ -51,10 +51,9 @@ SECONDS = 20  # the tour takes
 
 
 def tour(z_mean: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Return a closed, smooth path through the classes of the latent space.
+    """Return a closed, smooth path through the medians of the classes.
 
-    It passes through the median of each class or, without classes, of each cluster that
-    k-means finds. Shape (FRAMES, latent_dim).
+    Without classes, k-means finds clusters. Shape (FRAMES, latent_dim).
     """
     if labels is None or not 3 <= len(np.unique(labels)) <= FRAMES:
         clusters = min(10, len(np.unique(z_mean, axis=0)))
@@ -66,11 +65,10 @@ def tour(z_mean: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 
 def write_gif(vae: VAE, path: np.ndarray, file: str) -> None:
     """Write an animation of what the decoder draws along a path, (n, latent_dim)."""
-    height, width, *channels = vae.image_shape
-    scale = max(1, 224 // max(height, width))
+    scale = max(1, 224 // max(vae.image_shape[:2]))
     images = np.round(255 * vae.decode(path)).astype("uint8")
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    frames = [Image.fromarray(x).quantize(256 if channels else 32) for x in images]
+    frames = [Image.fromarray(x).quantize(256 if x.ndim == 3 else 32) for x in images]
     duration = 1000 * SECONDS // len(frames)  # ms
     options = {"append_images": frames[1:], "duration": duration, "loop": 0}
     with weights.replacing(file) as part:
@@ -105,8 +103,7 @@ def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
         elif isinstance(layer, layers.Rescaling):
             scale, shift = scale * layer.scale, shift * layer.scale + layer.offset
         else:
-            kind = type(layer).__name__
-            raise cli.UserError(f"the page runs dense layers only, not {kind}")
+            raise cli.UserError(f"the page runs dense layers only, not {layer.name}")
     return found
 
 
@@ -145,12 +142,14 @@ def contact_sheet(images: np.ndarray, columns: int) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def describe(vae: VAE, z_mean: np.ndarray, labels, chosen: np.ndarray) -> dict:
+def describe(vae: VAE, z_mean, labels, classes: list[str], chosen: np.ndarray) -> dict:
     """Return what the page knows about a model.
 
     z_mean, labels: of all held-out images; chosen: the indices of those in the page.
+    classes: the names to write in the plane.
     """
     dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
+    reach = max(3.0, 1.05 * float(np.abs(z_mean[:, dims]).max()))
     bits = bits_needed(vae, z_mean[chosen])
     encoder, decoder = (dense_layers(part, bits) for part in (vae.encoder, vae.decoder))
     return {
@@ -163,7 +162,8 @@ def describe(vae: VAE, z_mean: np.ndarray, labels, chosen: np.ndarray) -> dict:
         "binarize": vae.config.binarize,
         "latentDim": z_mean.shape[1],
         "dims": dims,
-        "reach": max(3.0, 1.05 * float(np.abs(z_mean[:, dims]).max())),
+        "reach": reach,
+        "names": place_names(z_mean[:, dims], labels, classes, reach, reach / 20),
         "z": floats(z_mean[chosen]),
         "tour": floats(tour(z_mean, labels)),
     }
@@ -186,19 +186,20 @@ def bundle(name: str, bundled: set[str]) -> str:
 def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
     """Return the HTML of the page for models and their held-out images."""
     images, labels, classes = dataset.x_test, dataset.y_test, dataset.class_names or []
+    named = classes if len(classes) <= LEGEND else []
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
     known = {
         "shape": images.shape[1:],
         "models": [
-            {"name": name} | describe(vae, vae.encode(images)[0], labels, chosen)
+            {"name": name} | describe(vae, vae.encode(images)[0], labels, named, chosen)
             for name, vae in zip(names, vaes, strict=True)
         ],
         "centered": like_mnist(images[chosen]),
         "labels": None if labels is None else labels[chosen].tolist(),
         "classNames": classes,
-        "classes": classes if len(classes) <= LEGEND else [],
+        "classes": named,
         "colors": [to_hex(color) for color in class_colors(len(classes))],
         "sheet": contact_sheet(images[chosen], columns),
         "columns": columns,
@@ -214,9 +215,8 @@ def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
 
 def names_of(paths: tuple[str, ...], vaes: list[VAE]) -> list[str]:
     """Name models by the options that differ between them, or else by their files."""
-    configs = [asdict(vae.config) for vae in vaes]
-    options = sorted(configs[0].keys() - {"data"})
-    differing = [k for k in options if len({str(c[k]) for c in configs}) > 1]
+    configs = [asdict(vae.config) | {"data": None} for vae in vaes]
+    differing = [k for k in configs[0] if len({str(c[k]) for c in configs}) > 1]
     names = [", ".join(f"{k} = {c[k]}" for k in differing) for c in configs]
     names = [re.sub(r"beta = (\S+?)(\.0)?\b", r"β = \1", name) for name in names]
     return names if len(set(names)) == len(names) else list(paths)

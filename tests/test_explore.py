@@ -57,6 +57,13 @@ const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
 const dataTransfer = new DataTransfer();
 dataTransfer.items.add(new File([bytes], arguments[0]));
 pad.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));"""
+SPY = """
+globalThis.written = [];
+const { fillText } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  written.push([text, 2 * x / plane.width - 1, 1 - 2 * y / plane.height]);
+  fillText.call(this, text, x, y);
+};"""
 NODE = """
 import * as vae from "./support/page/vae.js";
 import { makeCells, posterior } from "./support/page/posterior.js";
@@ -330,7 +337,7 @@ def test_the_arithmetic_runs_in_node_without_a_browser(sharpen):
     vae, (images, _) = make_vae((12, 12), sharpen=sharpen), bars(6, 1)
     reference = Reference(vae)
     z_mean, z_log_sigma = reference.encode(images)
-    model = explore.describe(vae, z_mean.astype("float32"), None, np.arange(6))
+    model = explore.describe(vae, z_mean.astype("float32"), None, [], np.arange(6))
     done = subprocess.run(
         ["node", "--input-type=module", "--eval", NODE],
         input=json.dumps({"model": model, "x": (images.reshape(6, -1) / 255).tolist()}),
@@ -425,6 +432,18 @@ def test_points_have_the_color_of_their_class_and_stand_out_in_the_dark(page):
         rgba = page.canvas("plane")
         column, row = ((1 + place) / 2 * len(rgba)).astype(int)
         assert np.abs(rgba[row, column, :3] - color).max() < 10
+
+
+def test_classes_are_named_among_their_points(page):
+    page.run(SPY)
+    page.elements("#legend input")[5].click()
+    page.frame()
+    written = [(text, [x, y]) for text, x, y in page.run("return written")]
+    assert {text for text, _ in written} & {*CLASSES} == {*CLASSES[:5]}
+    for text, place in written:
+        if text in CLASSES:
+            own = page.z_mean[page.labels == CLASSES.index(text)] / page.reach
+            assert np.linalg.norm(own - place, axis=1).min() < 0.2
 
 
 def test_epsilon_is_dragged_moved_by_keys_and_kept(page):

@@ -19,8 +19,9 @@ export const style = (name) =>
 export const classColor = (i, whiten = style("--whiten")) =>
   `color-mix(in oklab, ${known.colors[i % known.colors.length]}, white ${whiten})`;
 
-function write(pen, text, x, y, align) {
-  pen.font = `${(11 * plane.width) / plane.clientWidth}px system-ui, sans-serif`;
+function write(pen, text, x, y, align, { size = 11, weight = "normal" } = {}) {
+  const zoom = plane.width / plane.clientWidth;
+  pen.font = `${weight} ${size * zoom}px system-ui, sans-serif`;
   pen.textAlign = align;
   pen.textBaseline = "middle";
   pen.lineWidth = plane.width / 90;
@@ -79,6 +80,11 @@ function drawBackdrop() {
   pen.setLineDash([size / 100, size / 100]);
   const view = whole();
   for (const sigmas of [1, 2]) ellipse(pen, view, [0, 0], [sigmas, sigmas]);
+  for (const [name, x, y] of state.model.names) {
+    if (state.hidden.has(known.classNames.indexOf(name))) continue;
+    const font = { size: 14, weight: "bold" };
+    write(pen, name, toLeft(view, x), toTop(view, y), "center", font);
+  }
   write(pen, "1σ of the prior", toLeft(view, 0), toTop(view, 1), "center");
   write(pen, "2σ", toLeft(view, 0), toTop(view, 2), "center");
   const edge = (12 * size) / plane.clientWidth;
