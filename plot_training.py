@@ -47,7 +47,7 @@ IMAGES = 1000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's grid
 FRAMES_PER_SECOND = 4
 LAST = 2  # seconds that the last frame stays
-HALF = 64  # colors of a GIF for either side
+COLORS = 64, 24  # of a GIF: for the plane and for the grid
 
 
 # The learning curve
@@ -156,7 +156,8 @@ def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[
         axes.set(xlabel=f"z[{dims[0]}]", ylabel=f"z[{dims[1]}]")
     right.set(xticks=[], yticks=[])
     title = figure.suptitle("an epoch")
-    figure.draw_without_rendering()
+    for _ in range(2):  # The second time, the layout fits.
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # From here on nothing moves.
     for frame in frames:
         title.set_text(f"epoch {frame.epochs:.2f}, held-out loss {frame.loss:.1f} nats")
@@ -172,15 +173,13 @@ def write_gif(figures: Iterable[Figure], path: str | os.PathLike) -> None:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         images.append(PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    # One palette for all frames, half of it for either side: otherwise the classes'
+    # One palette for all frames, a part of it for either side: otherwise the classes'
     # colors would flicker, or be lost among the grays of the grid.
-    width, height = images[-1].size
-    colors = []
-    for side in (0, 0, width // 2, height), (width // 2, 0, width, height):
-        half = images[-1].crop(side).quantize(HALF, PIL.Image.Quantize.MAXCOVERAGE)
-        colors += half.getpalette()[: 3 * HALF]
-    palette = PIL.Image.new("P", (1, 1))
-    palette.putpalette([255, 255, 255, *colors])
+    palette, colors = PIL.Image.new("P", (1, 1)), [255, 255, 255]
+    for half, count in zip(np.hsplit(np.asarray(images[-1]), 2), COLORS, strict=True):
+        half = PIL.Image.fromarray(half).quantize(count, PIL.Image.Quantize.MAXCOVERAGE)
+        colors += half.getpalette()[: 3 * count]
+    palette.putpalette(colors)
     images = [image.quantize(palette=palette, dither=0) for image in images]
     stay = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000 * LAST]
     images[0].save(path, save_all=True, append_images=images[1:], duration=stay, loop=0)
