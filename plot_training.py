@@ -29,6 +29,7 @@ if __name__ == "__main__":
 import itertools
 import os
 import pathlib
+import subprocess
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,8 +46,8 @@ from support.cli import UserError
 
 IMAGES = 1000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's grid
-FRAMES_PER_SECOND = 4
-LAST = 2  # seconds that the last frame stays
+DURATION = 250  # of a frame, in ms
+LAST = 8  # times that the last frame is shown
 COLORS = 64, 24  # of a GIF: for the plane and for the grid
 
 
@@ -166,32 +167,33 @@ def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[
         yield figure
 
 
-def write_gif(figures: Iterable[Figure], path: str | os.PathLike) -> None:
+def write_gif(figures: Iterable[Figure], path: pathlib.Path) -> None:
     """Write the successive states of a figure as a GIF."""
     images = []
     for figure in figures:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         images.append(PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    # One palette for all frames, a part of it for either side: otherwise the classes'
-    # colors would flicker, or be lost among the grays of the grid.
+    # One palette for all frames, a part for either side, so that no color flickers.
     palette, colors = PIL.Image.new("P", (1, 1)), [255, 255, 255]
     for half, count in zip(np.hsplit(np.asarray(images[-1]), 2), COLORS, strict=True):
         half = PIL.Image.fromarray(half).quantize(count, PIL.Image.Quantize.MAXCOVERAGE)
         colors += half.getpalette()[: 3 * count]
     palette.putpalette(colors)
     images = [image.quantize(palette=palette, dither=0) for image in images]
-    stay = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000 * LAST]
+    stay = [DURATION] * (len(images) - 1) + [LAST * DURATION]
     images[0].save(path, save_all=True, append_images=images[1:], duration=stay, loop=0)
 
 
-def write_mp4(figures: Iterator[Figure], path: str | os.PathLike) -> None:
+def write_mp4(figures: Iterator[Figure], path: pathlib.Path) -> None:
     """Write the successive states of a figure as a video, with ffmpeg."""
-    writer, figure = animation.FFMpegWriter(fps=FRAMES_PER_SECOND), next(figures)
-    stay = [figure] * (FRAMES_PER_SECOND * LAST - 1)
-    with writer.saving(figure, path, figure.dpi):
-        for _ in itertools.chain([figure], figures, stay):
-            writer.grab_frame()
+    writer, figure = animation.FFMpegWriter(fps=1000 / DURATION), next(figures)
+    try:
+        with writer.saving(figure, path, figure.dpi):
+            for _ in itertools.chain([figure], figures, [figure] * (LAST - 1)):
+                writer.grab_frame()
+    except subprocess.CalledProcessError as error:
+        raise UserError("ffmpeg cannot write the film: is the disk full?") from error
 
 
 def make_film(folder: str, path: str, source: str | None = None) -> None:
@@ -211,8 +213,7 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     labels = None if dataset.y_test is None else dataset.y_test[chosen]
     vae.compile(optimizer=None)
     bar = {"disable": not sys.stdout.isatty(), "transient": True}
-    snapshots = track(snapshots, "decoding", **bar)
-    frames = [make_frame(vae, snapshot, *arrays) for snapshot in snapshots]
+    frames = [make_frame(vae, s, *arrays) for s in track(snapshots, "decoding", **bar)]
     figures = draw_frames(frames, labels, dataset.class_names, dims)
     figures = iter(track(figures, "drawing", len(frames), **bar))
     with weights.replacing(path) as part:

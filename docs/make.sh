@@ -31,6 +31,8 @@ python generate_grid.py $(of wide) --traverse --output docs/traverse.png
 python plot_training.py $(of vae_mnist) --output docs/training.png
 python plot_training.py --snapshots docs/weights/moments --film docs/film.gif
 python reconstruct.py $(of denoising) --output docs/denoise.png
+python evaluate.py $(of vae_mnist) --samples 1 --csv docs/weights/images.csv
+python docs/surprising.py docs/weights/{images.csv,vae_mnist.weights.h5} docs/surprising.png
 python docs/planes.py docs/depth.png \
     "one hidden layer of 256=docs/weights/vae_mnist.weights.h5" \
     "two: --hidden 256 256=docs/weights/deep.weights.h5"

@@ -8,11 +8,11 @@ import matplotlib.colors
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import call, no_xla, run_script
+from conftest import call, largest_file, no_xla, run_script
 from matplotlib.figure import Figure
 
 import plot_training
-from support import data
+from support import cli, data
 from support import weights as weights_file
 from support.pictures import plane_grid, quantiles, tile
 from vae_mnist import VAE, Config, load_vae
@@ -241,8 +241,12 @@ def test_one_palette_keeps_the_classes_colors(tmp_path):
 def test_a_video(here):
     plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
     probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
-    told = subprocess.run([*probe.split(), "film.mp4"], capture_output=True, text=True)
-    assert told.stdout.strip() == "stream,10"  # the last one for two seconds
+    result = subprocess.run(
+        [*probe.split(), "film.mp4"], capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "stream,10"  # the last one for two seconds
+    with largest_file(100), pytest.raises(cli.UserError, match="disk full"):
+        plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
 
 
 def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
