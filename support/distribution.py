@@ -36,9 +36,9 @@ def join() -> Team:
             keras.distribution.initialize()
     devices = len(keras.distribution.list_devices())
     if devices == 1:
-        advice = "for several machines, set the KERAS_DISTRIBUTION_* variables"
         raise UserError(
-            f"--distributed finds a single device: {advice} (docs/backends.md)"
+            "--distributed finds a single device: for several machines, set the"
+            " KERAS_DISTRIBUTION_* variables (docs/backends.md)"
         )
     all_devices = keras.distribution.DataParallel(auto_shard_dataset=False)
     keras.distribution.set_distribution(all_devices)
@@ -59,8 +59,8 @@ def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | Non
         batch_size = math.ceil(default_batch_size(len(images)) / team.devices)
         batch_size *= team.devices
     if batch_size % team.devices:
-        problem = f"is not a multiple of {team.devices} devices"
-        raise UserError(f"--batch-size {batch_size} {problem}")
+        problem = f"--batch-size {batch_size} is not a multiple of"
+        raise UserError(f"{problem} {team.devices} devices")
     images = images[: len(images) // team.devices * team.devices]
     times = math.lcm(len(held_out), team.devices) // len(held_out)
     held_out = np.repeat(held_out, times, axis=0)
