@@ -11,10 +11,9 @@ import numpy as np
 
 @contextlib.contextmanager
 def quiet_start() -> Iterator[None]:
-    """Hide TensorFlow's messages while it starts.
+    """Hide TensorFlow's messages while it starts, unless TF_CPP_MIN_LOG_LEVEL is set.
 
-    Some of them ignore TF_CPP_MIN_LOG_LEVEL, so redirect stderr itself. Set that
-    variable to 0 to see everything.
+    Some of them ignore that variable, so redirect stderr itself.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
@@ -34,7 +33,6 @@ with quiet_start():
     from keras import layers, ops
 
 BACKEND = keras.backend.backend()
-__all__ = ["keras", "layers", "ops"]
 
 
 def set_seed(seed: int) -> None:
@@ -85,7 +83,13 @@ def compile_options(
     if BACKEND == "torch":  # no XLA, and always one step per call
         return {}
     if BACKEND == "tensorflow":
-        use_philox()
+        import tensorflow as tf
+
+        # Under XLA on a CPU, TensorFlow's own choice of a generator takes 40 ms for a
+        # batch of pixels, Philox 1 ms.
+        for name in ("stateless_normal", "stateless_uniform"):
+            draw = functools.partial(getattr(tf.random, name), alg="philox")
+            setattr(tf.random, name, draw)
     # One step per call spends more time on Python than on the model. But callbacks, and
     # so Ctrl-C, run between calls only: large models take fewer steps per call.
     prompt = int(5e9 / (model.count_params() * batch_size))
@@ -96,27 +100,13 @@ def compile_options(
     return {"jit_compile": True, "steps_per_execution": per_call}
 
 
-def use_philox() -> None:
-    """Make TensorFlow use the Philox generator.
-
-    Under XLA on a CPU its own choice takes 40 ms for a batch of pixels, Philox 1 ms.
-    """
-    import tensorflow as tf
-
-    for name in ("stateless_normal", "stateless_uniform"):
-        function = getattr(tf.random, name)
-        if not isinstance(function, functools.partial):
-            setattr(tf.random, name, functools.partial(function, alg="philox"))
-
-
 def shuffled(
     images: np.ndarray, batch_size: int, seed: int, epochs: range
 ) -> dict[str, object]:
     """Return the arguments of Model.fit that feed images in a new order in every epoch.
 
-    On TensorFlow, Keras would repeat one order, so TensorFlow's own pipeline shuffles:
-    the order depends on the seed and the number of the epoch alone. On JAX and PyTorch
-    Keras shuffles by the generators that a run seeds before every epoch.
+    On JAX and PyTorch, Keras shuffles by the generators that a run seeds before every
+    epoch. On TensorFlow it would repeat one order, so TensorFlow's pipeline shuffles.
     """
     if BACKEND != "tensorflow":
         return {"x": images, "batch_size": batch_size}
@@ -130,9 +120,8 @@ def shuffled(
     x = tf.constant(images)
     orders = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches)
     dataset = orders.map(lambda order: tf.gather(x, order), num_parallel_calls=2)
-    steps = math.ceil(len(images) / batch_size)
     return {
         "x": dataset.prefetch(tf.data.AUTOTUNE),
-        "steps_per_epoch": steps,
+        "steps_per_epoch": math.ceil(len(images) / batch_size),
         "shuffle": False,
     }

@@ -13,19 +13,16 @@ EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths 
 
 
 class Progress(keras.callbacks.Callback):
-    """Print a line per epoch and, on a terminal, show a bar with the time left.
-
-    run: the training.Run, whose history it prints and which stops the bar.
-    """
+    """Print a line per epoch and, on a terminal, show a bar until the Run stops it."""
 
     def __init__(self, run):
         super().__init__()
         self.run = run
         self.bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            "{task.description}",
             progress.BarColumn(None),
             progress.TimeRemainingColumn(),
-            progress.TextColumn("left"),
+            "left",
             transient=True,
             disable=not sys.stdout.isatty(),
         )
@@ -61,9 +58,8 @@ class Snapshots(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.run = pathlib.Path(folder), run
         if any(self.folder.glob("*.weights.h5")) and not run.start:
-            raise UserError(
-                f"{folder} holds snapshots of another run: name a new folder"
-            )
+            problem = f"{folder} holds snapshots of another run"
+            raise UserError(f"{problem}: name a new folder")
         with explain(f"cannot write into {folder}", kinds=OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -83,10 +79,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def save(self, epochs: int, percent: int) -> None:
         path = self.folder / f"{epochs:03}.{percent:02}.weights.h5"
-        model = self.model
-        optimizer, model.optimizer = model.optimizer, None
-        try:
-            with distribution.one_process():
-                weights.save(model, path, self.run.settings, self.run.history)
-        finally:
-            model.optimizer = optimizer
+        optimizer, self.model.optimizer = self.model.optimizer, None
+        with distribution.one_process():
+            weights.save(self.model, path, self.run.settings, self.run.history)
+        self.model.optimizer = optimizer

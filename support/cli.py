@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import typeguard
 import tyro
@@ -15,13 +15,13 @@ import tyro
 WEIGHTS = "vae_mnist.weights.h5"
 BACKENDS = ("tensorflow", "jax", "torch")
 FROM_ZERO = ("seed", "dims", "image")  # integers that number things; others count them
+Options = typing.TypeVar("Options")  # a dataclass of them
 
 
 class UserError(Exception):
     """A mistake that its message explains: what happened, and what to do about it.
 
-    The scripts print it in one line. Every other exception is a bug, or something
-    that a learner has just changed, and shows its traceback.
+    Every other exception is a bug or a learner's edit, and shows its traceback.
     """
 
 
@@ -29,7 +29,7 @@ class UserError(Exception):
 def explain(problem: str, advice: str = "", kinds=Exception) -> Iterator[None]:
     """Turn exceptions into a UserError: "cannot write a.png: No space left on device".
 
-    Only around libraries that raise dozens of kinds, at files that they cannot handle.
+    Catch all kinds only around libraries that raise dozens of them.
     """
     try:
         yield
@@ -46,9 +46,6 @@ class Trained:
     data: str | None = None  # other images than those it was trained on
 
 
-Options = typing.TypeVar("Options")
-
-
 def parse(kind: type[Options], docstring: str) -> Options:
     """Parse the command line into a dataclass, one option per field.
 
@@ -59,16 +56,18 @@ def parse(kind: type[Options], docstring: str) -> Options:
     if "--resume" not in sys.argv:  # where --no-color can contradict the checkpoint
         config.append(tyro.conf.FlagCreatePairsOff)
     try:
-        check_backend()
+        backend = os.environ.get("KERAS_BACKEND")
+        if backend and (backend not in BACKENDS or not find_spec(backend)):
+            problem = f"KERAS_BACKEND={backend} is not installed, or cannot train"
+            raise UserError(f"{problem}: choose one of {', '.join(BACKENDS)}")
         options = tyro.cli(kind, description=docstring, config=config)
-        check(options)
         if getattr(options, "resume", False):
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
-            saved = make(kind, settings["config"] | {"weights": options.weights})
+            saved = make(kind, settings["config"])
             options = tyro.cli(kind, default=saved, config=config)
-            check(options)
+        check(options)
     except UserError as error:
         sys.exit("error: " + " ".join(str(error).split()))
     on_ctrl_c(signal.SIG_DFL)  # ends the imports without a traceback of theirs
@@ -78,10 +77,7 @@ def parse(kind: type[Options], docstring: str) -> Options:
 
 
 def run(main: Callable[[Options], None], options: Options) -> None:
-    """Call main(options); end in one line if the user made a mistake or pressed Ctrl-C.
-
-    Status 1 means a UserError, 130 Ctrl-C, as in a shell.
-    """
+    """Call main(options); a UserError or Ctrl-C ends in one line, status 1 or 130."""
     on_ctrl_c(signal.default_int_handler)
     sys.stdout.reconfigure(errors="replace")  # terminals without σ or →
     if keras := sys.modules.get("keras"):
@@ -103,18 +99,15 @@ def on_ctrl_c(handler) -> None:
 
 
 def make(kind: type[Options], values: dict) -> Options:
-    """Return kind(**values), for values that were read from a file.
+    """Return kind(**values), for values from JSON, which has no tuples.
 
-    Lists become tuples, as JSON has no tuples. Raises UserError if a value has the
-    wrong type or is out of range.
+    Raises UserError if a value has the wrong type or is out of range.
     """
-    try:
-        lists = {name: v for name, v in values.items() if isinstance(v, list)}
-        options = kind(**values | {name: tuple(v) for name, v in lists.items()})
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    with explain("these are not the settings of a run"):
+        options = kind(**values | tuples)
         for name, hint in typing.get_type_hints(kind).items():
             typeguard.check_type(getattr(options, name), hint)
-    except (TypeError, typeguard.TypeCheckError) as error:
-        raise UserError(f"these are not the settings of a run: {error}") from error
     check(options)
     return options
 
@@ -126,18 +119,6 @@ def check(options: Options) -> None:
         if value in ("", ()):
             raise UserError(f"{name} is empty: leave it out or give a value")
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                counts = isinstance(number, int) and field.name not in FROM_ZERO
-                if not counts <= number < 2**32:
-                    least = int(counts)
-                    raise UserError(f"{name} {number}: give a number from {least} up")
-
-
-def check_backend() -> None:
-    """Raise UserError if KERAS_BACKEND names a backend that cannot train."""
-    name = os.environ.get("KERAS_BACKEND")
-    if name and (name not in BACKENDS or not importlib.util.find_spec(name)):
-        raise UserError(
-            f"KERAS_BACKEND={name} is not installed, or cannot train:"
-            f" choose one of {', '.join(BACKENDS)}"
-        )
+            least = int(type(number) is int and field.name not in FROM_ZERO)
+            if type(number) in (int, float) and not least <= number < 2**32:
+                raise UserError(f"{name} {number}: give a number from {least} up")

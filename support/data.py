@@ -1,6 +1,5 @@
 """Load the images of a data set, split into a training and a test part."""
 
-import os
 import pathlib
 import socket
 import sys
@@ -58,12 +57,12 @@ def load(
 
         pixels, labels = mnist_data()
         return assemble(source, pixels.reshape(-1, 28, 28).astype(int), labels)
-    elif os.path.isdir(path):
+    elif path.is_dir():
         arrays = readers.read_idx_folder(path)
-    elif path.suffix == ".npz" and os.path.isfile(path):
+    elif path.suffix == ".npz" and path.is_file():
         arrays = readers.read_npz(path)
     else:
-        problem = "is not a data set" if os.path.exists(source) else "does not exist"
+        problem = "is not a data set" if path.exists() else "does not exist"
         names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
         raise UserError(f"{source} {problem}: give --data {names}")
     return assemble(str(path), **arrays)
@@ -71,8 +70,8 @@ def load(
 
 def is_image_folder(source: str) -> bool:
     """Return whether a source is a folder without IDX files."""
-    is_folder = source not in NAMES and os.path.isdir(source)
-    return is_folder and not readers.find_idx(pathlib.Path(source))
+    path = pathlib.Path(source)
+    return source not in NAMES and path.is_dir() and not readers.find_idx(path)
 
 
 def load_keras(name: str) -> Dataset:
@@ -110,21 +109,19 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
     source = source or config["data"]
     options = (shape[0], len(shape) == 3) if is_image_folder(source) else ()
     dataset = load(source, *options)
-    x_train, x_test = dataset.x_train, dataset.x_test
-    if x_test.shape[1:] != shape:
-        problem = f"{source} has images of shape {x_test.shape[1:]}"
+    if dataset.x_test.shape[1:] != shape:
+        problem = f"{source} has images of shape {dataset.x_test.shape[1:]}"
         raise UserError(f"{problem}, but {path} needs {shape}: give other --data")
     disjoint = dataset.checksum() == settings["checksum"]
     if not disjoint:
         note = f"note: {path} was trained on other images ({config['data']})"
         print(f"{note}, which may include some of these", file=sys.stderr)
+    images = [dataset.x_train, dataset.x_test]
     if config["binarize"]:
         rng = np.random.default_rng(0)  # A pixel is white with probability pixel / 255.
-        x_train, x_test = (
-            np.uint8(255) * (rng.integers(255, size=x.shape, dtype="uint8") < x)
-            for x in (x_train, x_test)
-        )
-    return replace(dataset, x_train=x_train, x_test=x_test, disjoint=disjoint)
+        white = [rng.integers(255, size=x.shape, dtype="uint8") < x for x in images]
+        images = [np.uint8(255) * pixels for pixels in white]
+    return replace(dataset, x_train=images[0], x_test=images[1], disjoint=disjoint)
 
 
 def assemble(source: str, x_train=None, y_train=None, x_test=None, y_test=None):
@@ -135,10 +132,10 @@ def assemble(source: str, x_train=None, y_train=None, x_test=None, y_test=None):
     if x_train is None:
         raise UserError(f"{source} has no training images: add x_train or train-images")
     x_train = check_images(x_train, f"x_train in {source}")
-    check_labels(y_train, x_train, f"y_train in {source}")
+    y_train = check_labels(y_train, len(x_train), f"y_train in {source}")
     if x_test is not None:
         x_test = check_images(x_test, f"x_test in {source}")
-        check_labels(y_test, x_test, f"y_test in {source}")
+        y_test = check_labels(y_test, len(x_test), f"y_test in {source}")
     elif y_test is not None:
         raise UserError(f"{source} has test labels but no test images: add them")
     elif len(x_train) < 5:
@@ -152,8 +149,6 @@ def assemble(source: str, x_train=None, y_train=None, x_test=None, y_test=None):
         shapes = f"{x_train.shape[1:]} in x_train, {x_test.shape[1:]} in x_test"
         raise UserError(f"{source} has images of different shapes: {shapes}")
     labels = [y for y in (y_train, y_test) if y is not None]
-    # Of int64 and uint64, NumPy would make float64.
-    labels = [y.astype("int64") if y.dtype.kind == "u" else y for y in labels]
     classes = np.unique(np.concatenate(labels)) if labels else []
     y_train, y_test = (
         None if y is None else np.searchsorted(classes, y) for y in (y_train, y_test)
@@ -184,11 +179,12 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
     return scaled.astype("uint8", copy=False)
 
 
-def check_labels(labels: np.ndarray | None, images: np.ndarray, name: str) -> None:
-    """Raise UserError unless labels are None, or an integer or string per image."""
-    if labels is None:
-        return
-    if labels.shape != images.shape[:1]:
-        raise UserError(f"{name} has shape {labels.shape}: give {images.shape[:1]}")
-    if labels.dtype.kind not in "iuU":
-        raise UserError(f"{name} has dtype {labels.dtype}: give integers or strings")
+def check_labels(y: np.ndarray | None, images: int, name: str) -> np.ndarray | None:
+    """Return labels as int64 or strings, one per image, or raise UserError."""
+    if y is None:
+        return None
+    if y.shape != (images,):
+        raise UserError(f"{name} has shape {y.shape}: give {(images,)}")
+    if y.dtype.kind not in "iuU":
+        raise UserError(f"{name} has dtype {y.dtype}: give integers or strings")
+    return y if y.dtype.kind == "U" else y.astype("int64")

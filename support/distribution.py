@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from support.backend import BACKEND, default_batch_size, keras, ops, quiet_start
+from support.backend import BACKEND, default_batch_size, keras, quiet_start
 from support.cli import UserError
 
 
@@ -40,18 +40,17 @@ def join() -> Team:
             "--distributed finds a single device: for several machines, set the"
             " KERAS_DISTRIBUTION_* variables (docs/backends.md)"
         )
-    keras.distribution.set_distribution(
-        keras.distribution.DataParallel(auto_shard_dataset=False)
-    )
+    all_devices = keras.distribution.DataParallel(auto_shard_dataset=False)
+    keras.distribution.set_distribution(all_devices)
     return Team(jax.process_index(), jax.process_count(), devices)
 
 
 def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | None]:
     """Return the (training, held-out) images of this process, and its batch size.
 
-    batch_size: of all processes together, None for the default. All shares have the
-    same size, divisible by the devices: up to devices − 1 training images are left out,
-    and held-out images are repeated. Raises UserError if a batch cannot be divided.
+    batch_size: of all processes together, None for the default. To make all shares the
+    same size, leave out up to devices − 1 training images and repeat held-out images.
+    Raises UserError if a batch cannot be divided.
     """
     images, held_out = dataset.x_train, dataset.x_test
     if team.devices == 1:
@@ -60,24 +59,19 @@ def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | Non
         batch_size = math.ceil(default_batch_size(len(images)) / team.devices)
         batch_size *= team.devices
     if batch_size % team.devices:
-        raise UserError(
-            f"--batch-size {batch_size} is not a multiple of {team.devices} devices"
-        )
+        problem = f"--batch-size {batch_size} is not a multiple of"
+        raise UserError(f"{problem} {team.devices} devices")
     images = images[: len(images) // team.devices * team.devices]
     times = math.lcm(len(held_out), team.devices) // len(held_out)
-    parts = images, np.repeat(held_out, times, axis=0)
+    held_out = np.repeat(held_out, times, axis=0)
     mine = slice(team.process, None, team.processes)
-    # As tensors, because Keras would copy an array and keep both.
-    parts = tuple(ops.convert_to_tensor(part[mine]) for part in parts)
-    return parts, batch_size // team.processes
+    return (images[mine], held_out[mine]), batch_size // team.processes
 
 
 @contextlib.contextmanager
 def one_process() -> Iterator[None]:
-    """Let this process save or evaluate without the others."""
+    """Let this process save without the others."""
     before = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
+    yield
+    keras.distribution.set_distribution(before)

@@ -37,8 +37,8 @@ class Run(keras.callbacks.Callback):
 
     def __init__(self, config, dataset: data.Dataset):
         super().__init__()
-        self.path, self.log, self.seed = config.weights, config.log, config.seed
-        self.checkpoint = weights.checkpoint_of(config.weights)
+        self.path, self.log = config.weights, config.log
+        self.checkpoint = weights.checkpoint_of(self.path)
         if self.log and not self.log.endswith(".csv"):
             raise UserError(f"--log {self.log}: the name must end in .csv")
         for path in filter(None, (self.path, self.checkpoint, self.log)):
@@ -55,7 +55,7 @@ class Run(keras.callbacks.Callback):
         self.saves_at_once = config.resume or not history
         self.start, self.history = None, []
         if config.resume:
-            self.start = weights.find_unfinished(config.weights)
+            self.start = weights.find_unfinished(self.path)
             self.history = self.read_resumable(config.epochs)
         elif history:
             note = f"note: replacing {self.checkpoint.name}; --resume would continue it"
@@ -67,11 +67,8 @@ class Run(keras.callbacks.Callback):
         callbacks = [self, self.progress]
         if config.snapshots and self.team.process == 0:
             callbacks.append(Snapshots(config.snapshots, self))
-        self.fit_options = {
-            "callbacks": callbacks,
-            "initial_epoch": len(self.history),
-            "verbose": 0,
-        }
+        done = len(self.history)
+        self.fit_options = {"callbacks": callbacks, "initial_epoch": done, "verbose": 0}
 
     def read_resumable(self, epochs: int) -> weights.History:
         """Return the history of the run to resume; raise UserError if it differs."""
@@ -84,10 +81,8 @@ class Run(keras.callbacks.Callback):
         if saved["checksum"] != self.settings["checksum"]:
             raise UserError(f"{self.start} was trained on other images")
         if len(history) + (self.start != self.checkpoint) > epochs:
-            raise UserError(
-                f"{self.start} has been trained for {len(history)} epochs already:"
-                " --epochs takes the new total"
-            )
+            problem = f"{self.start} has been trained for {len(history)} epochs already"
+            raise UserError(f"{problem}: --epochs takes the new total")
         return history
 
     def save(self) -> None:
@@ -95,16 +90,10 @@ class Run(keras.callbacks.Callback):
         if self.team.process != 0:
             return
         if weights.peek(self.checkpoint)[0] not in self.replaceable:
-            raise UserError(
-                f"another training now writes {self.checkpoint}:"
-                " give each training its own --weights"
-            )
+            problem = f"another training now writes {self.checkpoint}"
+            raise UserError(f"{problem}: give each training its own --weights")
         with distribution.one_process():
             weights.save(self.model, self.checkpoint, self.settings, self.history)
-        self.replaceable = {None, self.settings["run"]}
-
-    # Ctrl-C sets a flag, which is checked between steps: an exception raised at any
-    # moment could be lost in a garbage collector, or interrupt a compiler.
 
     def __enter__(self) -> "Run":
         self.handler, self.interrupted = signal.getsignal(signal.SIGINT), False
@@ -112,6 +101,10 @@ class Run(keras.callbacks.Callback):
         return self
 
     def interrupt(self, *_) -> None:
+        """Set a flag, which is checked between steps.
+
+        An exception could be lost in a garbage collector, or interrupt a compiler.
+        """
         self.interrupted = True
         on_ctrl_c(self.handler)  # A second Ctrl-C does not wait.
 
@@ -123,14 +116,14 @@ class Run(keras.callbacks.Callback):
             os._exit(1)  # Otherwise JAX waits 100 s for the other processes.
 
     def check_interrupt(self, batch=None, logs=None) -> None:
-        if self.interrupted and self.history:
+        if self.interrupted and not self.history:
+            raise KeyboardInterrupt("stopped before the first epoch ended")
+        if self.interrupted:
+            checkpoint = shlex.quote(os.path.relpath(self.checkpoint))
             raise KeyboardInterrupt(
                 f"stopped after epoch {len(self.history)}: continue with --resume, or"
-                " draw what has been learned so far with --weights"
-                f" {shlex.quote(os.path.relpath(self.checkpoint))}"
+                f" draw what has been learned so far with --weights {checkpoint}"
             )
-        if self.interrupted:
-            raise KeyboardInterrupt("stopped before the first epoch ended")
 
     on_train_batch_end = on_test_batch_end = check_interrupt
 
@@ -142,22 +135,25 @@ class Run(keras.callbacks.Callback):
             self.save()
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
-        seed_epoch(self.model, self.seed, epoch)
+        seed_epoch(self.model, self.config.seed, epoch)
         self.learning_rate = float(self.model.optimizer.learning_rate)
         self.clock = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = {name: float(logs[name]) for name in weights.METRICS}
         if not np.isfinite(list(row.values())).all():
-            raise UserError(
-                f"the loss is not finite after epoch {epoch + 1}: lower --learning-rate"
-            )
+            problem = f"the loss is not finite after epoch {epoch + 1}"
+            raise UserError(f"{problem}: lower --learning-rate")
         row["seconds"] = time.perf_counter() - self.clock
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
         self.save()
         if self.log and self.team.process == 0:
-            write_log(self.log, self.history)
+            with weights.replacing(self.log) as part, part.open("w", newline="") as log:
+                table = csv.DictWriter(log, ["epoch", *row])
+                table.writeheader()
+                for number, losses in enumerate(self.history, start=1):
+                    table.writerow({"epoch": number} | losses)
 
     def on_train_end(self, logs=None) -> None:
         if self.team.process == 0:
@@ -173,28 +169,18 @@ class Run(keras.callbacks.Callback):
             f" + {beta:g} · KL {last['val_kl']:.2f}"
         )
         option = "" if self.path == WEIGHTS else f" --weights {shlex.quote(self.path)}"
-        names = "plot_latent.py", "generate_grid.py"
-        commands = ", ".join(f"python {name}{option}" for name in names)
         if self.team.process == 0:
-            print(f"wrote {self.path}; next: {commands}")
+            print(
+                f"wrote {self.path}; next: python plot_latent.py{option},"
+                f" python generate_grid.py{option}"
+            )
 
 
 def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
-    """Seed all random numbers of an epoch from the run's seed and the epoch's number.
-
-    So a resumed run draws the same noise as an uninterrupted one.
-    """
+    """Seed an epoch, so that a resumed run draws the same noise as any other."""
     rng = np.random.default_rng([seed, epoch])
     for variable in model.variables:
         if variable.name == "seed_generator_state":
             variable.assign([rng.integers(2**31), 0])
     if BACKEND != "tensorflow":  # where support.backend.batches shuffles
         set_seed(int(rng.integers(2**31)))
-
-
-def write_log(path: str, history: weights.History) -> None:
-    """Write a history as CSV, with a line per epoch."""
-    with weights.replacing(path) as part, open(part, "w", newline="") as file:
-        table = csv.DictWriter(file, ["epoch", *history[0]])
-        table.writeheader()
-        table.writerows({"epoch": i} | row for i, row in enumerate(history, start=1))

@@ -27,6 +27,8 @@ FORMAT = 2  # of the settings; older files cannot be read
 SUFFIX = ".weights.h5"  # as Keras requires
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 COLUMNS = [*METRICS, "seconds", "learning_rate"]
+# What a file says about its run; run is a random id.
+SETTINGS = {"config": dict, "image_shape": list, "checksum": int, "run": str}
 History = list[dict[str, float]]  # one dict per epoch, with these columns
 
 
@@ -34,10 +36,8 @@ History = list[dict[str, float]]  # one dict per epoch, with these columns
 def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
     """Yield a path to write to; then move that file to `path`, atomically.
 
-    kill -9 or a power cut at any moment leaves the old file or the new one. If `path`
-    is a symbolic link, replace the file it points to.
-
-    size: bytes to reserve first. Raises UserError if the file cannot be written.
+    If `path` is a symbolic link, replace the file it points to. size: bytes to reserve
+    first. Raises UserError if the file cannot be written.
     """
     target = check_writable(path)
     with (
@@ -65,7 +65,7 @@ def check_writable(path: str | os.PathLike) -> pathlib.Path:
 def save(model: "keras.Model", path: str, settings: dict, history: History) -> None:
     """Write a weights file atomically.
 
-    settings: JSON-serializable. If the model is compiled, its optimizer is saved too.
+    settings: as in SETTINGS. If the model is compiled, its optimizer is saved too.
     """
     # HDF5 aborts the process on a full disk, so reserve the room first: RMSprop keeps
     # up to three more arrays per weight.
@@ -86,26 +86,18 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
         settings = json.loads(file.attrs["settings"])
         if settings.pop("format", None) != FORMAT:
             raise ValueError("another version of vae_mnist.py wrote it")
-        if not settings.keys() >= {"config", "image_shape", "checksum", "run"}:
-            raise ValueError("its settings are incomplete")
-        if not isinstance(settings["config"], dict) or type(settings["run"]) is not str:
-            raise ValueError("its settings have the wrong types")
+        if {name: type(value) for name, value in settings.items()} != SETTINGS:
+            raise ValueError("its settings are incomplete or have the wrong types")
         shape = settings["image_shape"]
-        sides = all(isinstance(side, int) and side > 0 for side in shape)
+        sides = all(type(side) is int and side > 0 for side in shape)
         if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:
             raise ValueError(f"its image_shape is {shape}")
-        if 4 * math.prod(shape) > os.path.getsize(path):
-            raise ValueError(f"it is too small for images of shape {shape}")
         sizes = []
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
-        if sum(sizes) > os.path.getsize(path):
-            raise ValueError("its arrays are larger than the file")
-        columns = file["history"].attrs["columns"].tolist()
-        width = file["history"].shape[1:]
-        if columns not in ([], COLUMNS) or width not in ((), (len(COLUMNS),)):
-            raise ValueError(f"its history has the columns {columns}")
-        rows = file["history"][()].astype(float).tolist()
-        return settings, [dict(zip(columns, row, strict=True)) for row in rows]
+        if max(sum(sizes), 4 * math.prod(shape)) > os.path.getsize(path):
+            raise ValueError("its images or arrays are larger than the file")
+        rows = file["history"][()].astype(float).reshape(-1, len(COLUMNS)).tolist()
+        return settings, [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def peek(path: str | os.PathLike) -> tuple[str | None, History]:
