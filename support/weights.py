@@ -68,8 +68,8 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
     settings: as in SETTINGS. If the model is compiled, its optimizer is saved too.
     """
     # HDF5 aborts the process on a full disk, so reserve the room first: RMSprop keeps
-    # up to three more arrays per weight.
-    with replacing(path, 17 * model.count_params() + 200_000) as part:
+    # two more arrays per weight.
+    with replacing(path, 13 * model.count_params() + 200_000) as part:
         model.save_weights(part)
         with h5py.File(part, "r+") as file:
             file.attrs["settings"] = json.dumps({"format": FORMAT} | settings)
