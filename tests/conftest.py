@@ -14,6 +14,7 @@ import types
 
 import h5py
 import numpy as np
+import PIL.Image
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -41,6 +42,13 @@ def idx(array):
     """Return the bytes of an IDX file."""
     dimensions = struct.pack(f">{array.ndim}I", *array.shape)
     return struct.pack(">HBB", 0, 8, array.ndim) + dimensions + array.tobytes()
+
+
+def save_images(folder, names):
+    """Save gray squares of 30×30 pixels, the first one black, each 3 levels lighter."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("L", (30, 30), 3 * number).save(folder / name)
 
 
 @pytest.fixture(autouse=True)
@@ -184,18 +192,50 @@ def without_xla():
 
 
 @pytest.fixture
-def fails(run_here, tmp_path, monkeypatch):
-    """Assert that a script ends in one line, with status 1, and writes no file."""
+def here(tmp_path, monkeypatch):
+    """Work in an empty folder. Return its path."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def succeeds(run_here):
+    """Assert that a script ends with status 0 and without a warning; return stdout."""
+
+    def check(name, *arguments):
+        result = run_here(name, *arguments)
+        assert (result.status, result.stderr) == (0, "")
+        return result.stdout
+
+    return check
+
+
+@pytest.fixture
+def fails(run_here, here):
+    """Assert that a script ends in one line, with status 1, and changes no file."""
+
+    def contents():
+        return {p: p.is_file() and p.read_bytes() for p in here.rglob("*")}
 
     def check(name, *arguments, says):
-        empty = tmp_path / "empty"
-        empty.mkdir(exist_ok=True)
-        monkeypatch.chdir(empty)
+        before = contents()
         result = run_here(name, *arguments)
         assert result.status == 1
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
         assert says in result.stderr
-        assert list(empty.iterdir()) == []
+        assert contents() == before
 
     return check
+
+
+@pytest.fixture
+def drawn(here, monkeypatch):
+    """Return the list of the figures that scripts draw, which are not written."""
+    from support import pictures
+
+    figures = []
+    monkeypatch.setattr(
+        pictures, "save_picture", lambda figure, *_: figures.append(figure)
+    )
+    return figures

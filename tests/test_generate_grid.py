@@ -6,7 +6,6 @@ import pytest
 from conftest import bars, save_untrained
 
 import generate_grid
-from support import pictures
 from support.pictures import quantiles, tile
 from vae_mnist import VAE, Config, load_vae
 
@@ -23,15 +22,13 @@ def numbers(labels):
     return [float(label.get_text().replace("−", "-")) for label in labels]
 
 
-def test_writes_one_picture(weights, run_here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = run_here("generate_grid.py", "--weights", weights, "--size", 5)
-    assert (result.status, result.stderr) == (0, "")
-    assert result.stdout == "wrote grid.png\n"
+def test_writes_one_picture(weights, succeeds, here):
+    stdout = succeeds("generate_grid.py", "--weights", weights, "--size", 5)
+    assert stdout == "wrote grid.png\n"
     with PIL.Image.open("grid.png") as picture:
         pixels = np.asarray(picture.convert("L"))
     assert pixels[200:800, 200:800].std() > 20  # neither black nor gray all over
-    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+    assert [path.name for path in here.iterdir()] == ["grid.png"]
 
 
 @pytest.mark.parametrize(
@@ -52,18 +49,13 @@ def test_options_that_make_no_picture(fails, weights, options, says):
 
 
 @pytest.fixture
-def draw(weights, run_here, monkeypatch):
+def draw(weights, succeeds, drawn):
     """Return the axes that the script draws with some options."""
-    drawn = []
 
     def draw(*options, weights=weights):
-        result = run_here("generate_grid.py", "--weights", weights, *options)
-        assert (result.status, result.stderr) == (0, "")
+        succeeds("generate_grid.py", "--weights", weights, *options)
         return drawn.pop().axes[0]
 
-    monkeypatch.setattr(
-        pictures, "save_picture", lambda figure, *_: drawn.append(figure)
-    )
     return draw
 
 

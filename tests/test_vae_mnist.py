@@ -236,14 +236,11 @@ def test_deeper_networks_take_smaller_steps(depth):
     assert options["validation_batch_size"] == 3  # 1 % of a small set
 
 
-@pytest.mark.usefixtures("without_xla")
-def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("without_xla", "here")
+def test_options_reach_the_model(succeeds, npz):
     options = ["--hidden", 8, 4, "--latent-dim", 3, "--activation", "elu", "--beta", 2]
     options += ["--noise", 0.5, "--binarize", "--epochs", 1, "--learning-rate", 0]
-    result = run_here("vae_mnist.py", "--data", npz, *options)
-    assert (result.status, result.stderr) == (0, "")
-    assert "+ 2 · KL " in result.stdout
+    assert "+ 2 · KL " in succeeds("vae_mnist.py", "--data", npz, *options)
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
     expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, None, 0.0, data=str(npz))
@@ -274,12 +271,11 @@ MISTAKES = {  # an edit; the line that it breaks, if that is another
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_in_the_lesson_shows_its_line(npz, tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_in_the_lesson_shows_its_line(npz, here, name):
     old, new, *_ = MISTAKES[name]
     source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
     assert old in source
-    edited, script = source.replace(old, new, 1), tmp_path / "vae_mnist.py"
+    edited, script = source.replace(old, new, 1), here / "vae_mnist.py"
     script.write_text(edited, encoding="utf-8")
     keras.config.enable_traceback_filtering()  # as at the start of a process
     with pytest.raises(Exception) as mistake:
