@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import types
 
 import h5py
@@ -76,8 +77,7 @@ def weights(npz, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
     options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
     with no_xla():
-        status = call("vae_mnist.py", "--data", npz, "--weights", path, *options)
-    assert status == 0
+        assert call("vae_mnist.py", "--data", npz, "--weights", path, *options) == 0
     return path
 
 
@@ -108,18 +108,27 @@ def arrays(path):
 
 
 def run_script(name, *arguments, cwd=None, env=None):
-    """Run a script as a user does. Return its status, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, ROOT / name, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=env,
-        timeout=200,
+    """Run a script as a user does, in a process of its own."""
+    command = [sys.executable, ROOT / name, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=env, timeout=200
     )
-    return types.SimpleNamespace(
-        status=done.returncode, stdout=done.stdout, stderr=done.stderr
-    )
+
+
+def start(folder, *options, env=None, output="output.txt"):
+    """Start vae_mnist.py in a folder, with its output in a file there."""
+    command = [sys.executable, ROOT / "vae_mnist.py", *map(str, options)]
+    with open(folder / output, "w") as file:
+        return subprocess.Popen(
+            command, cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT
+        )
+
+
+def wait_for_epoch(number, *processes, output):
+    """Wait until training processes have written that an epoch is complete."""
+    while f"\nepoch {number}/" not in output.read_text():
+        assert all(process.poll() is None for process in processes), output.read_text()
+        time.sleep(0.01)
 
 
 def on(backend, **more):
@@ -186,8 +195,8 @@ def largest_file(size):
 
 
 @pytest.fixture
-def without_xla():
-    with no_xla():
+def eager():
+    with no_xla(few_steps=True):
         yield
 
 

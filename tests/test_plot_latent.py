@@ -133,22 +133,6 @@ def test_all_images_at_one_point(count):
         plot_latent.find_plane(z_mean)
 
 
-def test_the_grid_beside_the_plane_shows_the_same_places():
-    points = np.array([[3.0, -1.0], [-1.0, 0.5]])
-    figure = plot_latent.draw_latent_plane(
-        points, None, None, TWO, decode=lambda z: z[:, :1, None] - z[:, 1:, None]
-    )
-    scatter, grid = figure.axes
-    assert grid.get_xlim() == grid.get_ylim() == scatter.get_xlim()
-    (image,) = grid.images
-    left, right, bottom, top = image.get_extent()
-    assert (left, right) == (bottom, top) == scatter.get_xlim()
-    size = plot_latent.SIZE
-    at = left + (right - left) * (np.arange(size) + 0.5) / size  # the pixels' centers
-    expected = at[None, :] - at[::-1, None]
-    np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
-
-
 def test_draws_the_held_out_images_of_the_training(weights, succeeds, here):
     assert succeeds("plot_latent.py", "--weights", weights) == "wrote latent.png\n"
     assert [path.name for path in here.iterdir()] == ["latent.png"]
@@ -160,22 +144,26 @@ def test_draws_the_held_out_images_of_the_training(weights, succeeds, here):
         assert (distances < 0.02).sum() > 50
 
 
-def test_the_grid_decodes_points_of_the_plane_of_pca(npz, run_here, drawn):
-    """In three dimensions: against the images of the plane's points, one by one."""
+def test_the_grid_decodes_the_same_plane_of_pca(npz, succeeds, drawn):
     vae = VAE((12, 12), Config(hidden=(8,), latent_dim=3))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
-    assert run_here("plot_latent.py", "--grid").status == 0
+    succeeds("plot_latent.py", "--grid")
     scatter, grid = drawn[0].axes
     z_mean, _ = vae.encode(bars(60, 1)[0])
     directions, _ = plot_latent.find_plane(z_mean)
     order = np.random.default_rng(0).permutation(60)
     points = scatter.collections[0].get_offsets()
     np.testing.assert_allclose(points, (z_mean @ directions.T)[order], atol=1e-5)
-    reach = scatter.get_xlim()[1]
-    half = reach / plot_latent.SIZE
-    z = (reach - half) * (directions[1] - directions[0])  # the upper left corner
-    image = grid.images[0].get_array()[:12, :12]
-    np.testing.assert_allclose(image, vae.decode(np.float32(z[None]))[0], atol=1e-4)
+    left, right = scatter.get_xlim()
+    assert grid.get_xlim() == grid.get_ylim() == (left, right)
+    (image,) = grid.images
+    assert image.get_extent() == [left, right, left, right]
+    # Where the pixels of the picture have their centers, from the top left.
+    size = plot_latent.SIZE
+    at = left + (right - left) * (np.arange(size) + 0.5) / size
+    z = [x * directions[0] + y * directions[1] for y in at[::-1] for x in at]
+    expected = pictures.tile(vae.decode(np.float32(z)), size)
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-4)
 
 
 def test_other_images_are_not_called_held_out(weights, run_here, npz, drawn):

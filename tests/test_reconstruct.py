@@ -10,13 +10,6 @@ import reconstruct
 from vae_mnist import VAE, Config, load_vae
 
 
-def test_psnr_of_a_known_error():
-    images = np.array([[[0.0, 0.5], [1.0, 0.25]]])
-    error = reconstruct.mean_squared_error(images + [[0.1, -0.1], [0.1, -0.1]], images)
-    assert error == pytest.approx(0.01)
-    assert reconstruct.psnr(error) == pytest.approx(20)  # 10·log10(1 / 0.01)
-
-
 def test_noise_is_gaussian_and_clipped():
     gray = np.full((200, 20, 20), 128, "uint8")
     noisy = reconstruct.add_noise(gray, 0.1, seed=0) / 255
