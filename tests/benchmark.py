@@ -92,27 +92,17 @@ def train_with_keras(dataset, config, name, until=0.0):
 
 
 def train_with_torch(dataset, config):
-    """Do the same in PyTorch as a tutorial would, with equal initial weights."""
+    """Do the same in PyTorch as a tutorial would."""
     import torch
     from torch import nn
 
-    import vae_mnist
-
-    vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.adapt(dataset.x_train)
-
-    def copy(layer):
-        kernel, bias = (torch.tensor(w) for w in layer.get_weights())
-        linear = nn.Linear(*kernel.shape)
-        linear.weight.data, linear.bias.data = kernel.T.contiguous(), bias
-        return linear
-
-    dense = [copy(each) for part in (vae.encoder, vae.decoder) for each in part.layers
-             if each.weights]  # fmt: skip
-    encode, to_mean, to_log_sigma, decode, to_logits = dense
-    model = nn.ModuleList(dense)
     images = torch.from_numpy(dataset.x_train).flatten(1)
     held_out = torch.from_numpy(dataset.x_test).flatten(1)
+    pixels = images.shape[1]
+    encode, decode = nn.Linear(pixels, 256), nn.Linear(2, 256)
+    to_mean, to_log_sigma = nn.Linear(256, 2), nn.Linear(256, 2)
+    to_logits = nn.Linear(256, pixels)
+    model = nn.ModuleList([encode, to_mean, to_log_sigma, decode, to_logits])
 
     def negative_elbo(batch):
         x = batch / 255

@@ -76,8 +76,7 @@ def weights(npz, tmp_path_factory):
     """Return the path of weights that vae_mnist.py trained on `npz`."""
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
     options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
-    with no_xla():
-        assert call("vae_mnist.py", "--data", npz, "--weights", path, *options) == 0
+    train("--data", npz, "--weights", path, *options)
     return path
 
 
@@ -107,6 +106,19 @@ def arrays(path):
     return found
 
 
+def bernoulli_loss(x, logits):
+    """Return −Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by logaddexp."""
+    x, logits = np.float64(x), np.float64(logits)
+    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return -(x * white + (1 - x) * black).sum(axis=-1)
+
+
+def gaussian_kl(mean, log_sigma):
+    """Return KL(N(mean, σ²) ‖ N(0, 1)), summed: Kingma & Welling 2013, appendix B."""
+    variance = np.exp(np.float64(log_sigma)) ** 2
+    return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
+
+
 def run_script(name, *arguments, cwd=None, env=None):
     """Run a script as a user does, in a process of its own."""
     command = [sys.executable, ROOT / name, *map(str, arguments)]
@@ -115,20 +127,20 @@ def run_script(name, *arguments, cwd=None, env=None):
     )
 
 
-def start(folder, *options, env=None, output="output.txt"):
-    """Start vae_mnist.py in a folder, with its output in a file there."""
-    command = [sys.executable, ROOT / "vae_mnist.py", *map(str, options)]
-    with open(folder / output, "w") as file:
-        return subprocess.Popen(
-            command, cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT
-        )
+class Job(subprocess.Popen):
+    """vae_mnist.py in a process of its own, with its output in a file of a folder."""
 
+    def __init__(self, folder, *options, env=None, output="output.txt"):
+        self.output = folder / output
+        command = [sys.executable, ROOT / "vae_mnist.py", *map(str, options)]
+        redirect = {"stdout": self.output.open("w"), "stderr": subprocess.STDOUT}
+        super().__init__(command, cwd=folder, env=env, **redirect)
 
-def wait_for_epoch(number, *processes, output):
-    """Wait until training processes have written that an epoch is complete."""
-    while f"\nepoch {number}/" not in output.read_text():
-        assert all(process.poll() is None for process in processes), output.read_text()
-        time.sleep(0.01)
+    def wait_for_epoch(self, number):
+        """Wait until the line of a completed epoch has been written."""
+        while f"\nepoch {number}/" not in self.output.read_text():
+            assert self.poll() is None, self.output.read_text()
+            time.sleep(0.01)
 
 
 def on(backend, **more):
@@ -194,8 +206,15 @@ def largest_file(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def train(*options, few_steps=False):
+    """Run vae_mnist.py in this process, without the compiler's delay."""
+    with no_xla(few_steps):
+        assert call("vae_mnist.py", *options) == 0
+
+
 @pytest.fixture
 def eager():
+    """Train in this test without the compiler's delay."""
     with no_xla(few_steps=True):
         yield
 

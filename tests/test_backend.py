@@ -92,9 +92,6 @@ def test_draws_are_independent(drawn, which):
         assert np.abs(correlations).max() < 6 / np.sqrt(rows.shape[1])
 
 
-# The order of images
-
-
 def order(seed=0, first=0):
     """Return the numbers of 30 images in the order of each epoch, up to the third."""
     x = keras.Input([1])
@@ -119,6 +116,7 @@ def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
         (400_000, 600, False, 100),
         (400_000, 600, True, 6),
         (400_000, 550, True, 5),  # no hundredth is skipped
+        (400_000, 150, False, 75),  # no step is left over
         (5_000_000, 3000, False, 10),  # so that Ctrl-C does not take long
         (10**9, 3000, False, 1),
     ],
@@ -131,8 +129,6 @@ def test_steps_per_call(parameters, steps, fine, expected):
     else:
         assert options == {"jit_compile": True, "steps_per_execution": expected}
 
-
-# Three backends
 
 READ = """
 import sys, numpy as np, vae_mnist
@@ -156,14 +152,3 @@ def test_weights_mean_the_same_on_each_backend(here, name):
     with np.load("read.npz") as read:
         for key, array in expected.items():
             np.testing.assert_allclose(read[key], array, rtol=0, atol=1e-5)
-
-
-def test_every_epoch_takes_all_its_steps_and_no_more():
-    images = np.random.default_rng(0).integers(0, 256, (150, 3, 3)).astype("uint8")
-    vae = vae_mnist.VAE((3, 3), vae_mnist.Config(hidden=(2,), batch_size=1, epochs=2))
-    done = []
-    count = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: done.append(int(vae.optimizer.iterations))
-    )
-    vae_mnist.train(vae, images, images, callbacks=[count], verbose=0)
-    assert done == [150, 300]

@@ -18,9 +18,6 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 MODULES = sorted(f"support.{path.stem}" for path in ROOT.glob("support/[a-z]*.py"))
 
 
-# Every script
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(("option", "status"), [("--help", 0), ("--nonsense", 2)])
 def test_answers_come_before_the_slow_imports(script, option, status):
@@ -103,9 +100,6 @@ def test_impossible_values_end_in_one_line(fails, option):
 def test_backends_that_cannot_train_end_in_one_line(fails, monkeypatch, backend):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     fails("vae_mnist.py", says=f"KERAS_BACKEND={backend} is not installed, or cannot")
-
-
-# How a script ends
 
 
 def fail(error):

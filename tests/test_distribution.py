@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, arrays, bars, on, run_script, start, wait_for_epoch
+from conftest import BACKENDS, Job, arrays, bars, on, run_script
 
 from support import backend, distribution, weights
 from support.backend import ops
@@ -58,9 +58,6 @@ def test_what_cannot_be_distributed(fails, npz):
     fails("vae_mnist.py", "--data", npz, "--distributed", says=says)
 
 
-# Real processes
-
-
 def start_two(folder, *options):
     """Start the two processes of one run, on the loopback interface."""
     with socket.socket() as one:
@@ -69,7 +66,7 @@ def start_two(folder, *options):
     known = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address}
     known["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
     return [
-        start(
+        Job(
             folder,
             *("--distributed", *options),
             env=on("jax", KERAS_DISTRIBUTION_PROCESS_ID=str(process), **known),
@@ -108,7 +105,7 @@ def test_if_one_process_is_killed_the_other_ends_and_both_resume(npz, tmp_path, 
     model = ("--data", npz, "--hidden", 32, "--batch-size", 50)
     path = ("--weights", "m.weights.h5")
     two = start_two(tmp_path, *model, *path, "--epochs", 2000)
-    wait_for_epoch(3, *two, output=tmp_path / "0.txt")
+    two[0].wait_for_epoch(3)
     two[victim].send_signal(signal.SIGKILL)
     assert two[1 - victim].wait(200) != 0
     assert (tmp_path / "m.weights.h5").read_bytes() == b"old"

@@ -34,6 +34,13 @@ def npz_file(path, content):
         file.writestr("x_train.npy", content)
 
 
+class Pickled:
+    """Fails the test that unpickles it."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a data file was executed",)
+
+
 HOSTILE_NPZ = {
     "text": lambda path: path.write_text("not a zip file"),
     "empty": lambda path: path.touch(),
@@ -42,7 +49,7 @@ HOSTILE_NPZ = {
     "exabytes": lambda path: npz_file(path, npy((2**20,) * 3, b"1")),
     "negative": lambda path: npz_file(path, npy((-5, 2, 2), b"1")),
     "header of 1 MB": lambda path: npz_file(path, npy((1,) * 20000, b"1")),
-    "pickle": lambda path: np.savez(path, x_train=np.array([{}, []], object)),
+    "pickle": lambda path: np.savez(path, x_train=np.array([Pickled()], object)),
     "no array": lambda path: npz_file(path, b"hello"),
     "other names": lambda path: np.savez(path, images=IMAGES),
     "wrong CRC": lambda path: path.write_bytes(damaged(path)),

@@ -13,17 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import (
-    BACKENDS,
-    arrays,
-    call,
-    largest_file,
-    no_xla,
-    on,
-    run_script,
-    start,
-    wait_for_epoch,
-)
+from conftest import BACKENDS, Job, arrays, largest_file, on, run_script, train
 
 import vae_mnist
 from support import training, weights
@@ -34,12 +24,11 @@ SNAPSHOTS = ("--snapshots", "moments")
 CHECKPOINT = "m.checkpoint.weights.h5"
 
 
-def options(npz, epochs=EPOCHS, **more):
+def options(npz, **more):
     """Return options of a small model that uses all kinds of random numbers."""
     known = {"data": npz, "weights": "m.weights.h5", "log": "log.csv", "noise": 0.1}
-    known |= {"hidden": 8, "batch_size": 50, "epochs": epochs} | more
-    pairs = [("--" + k.replace("_", "-"), v) for k, v in known.items() if v is not None]
-    return ["--binarize", *(part for pair in pairs for part in pair)]
+    known |= {"hidden": 8, "batch-size": 50, "epochs": EPOCHS} | more
+    return ["--binarize", *(f"--{name}={value}" for name, value in known.items())]
 
 
 def losses(path="log.csv"):
@@ -70,22 +59,21 @@ def assert_same_as(uninterrupted, folder):
 def uninterrupted(npz, tmp_path_factory):
     """Return the folder of a run with snapshots that nothing stopped."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    with no_xla(few_steps=True), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert call("vae_mnist.py", *options(npz), *SNAPSHOTS) == 0
+        train(*options(npz), *SNAPSHOTS, few_steps=True)
     return folder
 
 
 @pytest.fixture
-def here(here):
-    """Train in an empty folder, without the compiler's delay."""
-    with no_xla(few_steps=True):
-        yield here
+def here(here, eager):
+    """Train in an empty folder."""
+    return here
 
 
 @pytest.fixture
 def finished(uninterrupted, here):
-    """Return a folder, now the current one, with a copy of a finished run."""
+    """Work in a folder with a copy of a finished run. Return its path."""
     for name in "m.weights.h5", "log.csv":
         shutil.copy(uninterrupted / name, here)
     return here
@@ -313,9 +301,9 @@ def test_kills_at_random_moments(npz, tmp_path):
     run_script("vae_mnist.py", *arguments, cwd=tmp_path / "whole")
     for _ in range(8):
         resume = ["--resume"] if (folder / CHECKPOINT).exists() else []
-        run = start(folder, *arguments, *resume)
+        run = Job(folder, *arguments, *resume)
         if rng.random() < 0.8:
-            wait_for_epoch(1, run, output=folder / "output.txt")
+            run.wait_for_epoch(1)
             time.sleep(rng.uniform(0, 0.2))
         else:  # while it starts, or compiles
             time.sleep(rng.uniform(0, 8))
@@ -334,8 +322,8 @@ def test_on_each_backend(npz, tmp_path, backend):
     whole.mkdir()
     parts.mkdir()
     assert run_script("vae_mnist.py", *arguments, cwd=whole, env=env).returncode == 0
-    run = start(parts, *arguments, *SNAPSHOTS, env=env)
-    wait_for_epoch(3, run, output=parts / "output.txt")
+    run = Job(parts, *arguments, *SNAPSHOTS, env=env)
+    run.wait_for_epoch(3)
     run.send_signal(signal.SIGINT)
     assert run.wait(200) == 130
     *_, last = (parts / "output.txt").read_text().splitlines()

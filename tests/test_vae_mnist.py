@@ -4,7 +4,7 @@ import traceback
 
 import numpy as np
 import pytest
-from conftest import ROOT, bars, call, no_xla
+from conftest import ROOT, bars, bernoulli_loss, call, gaussian_kl, no_xla
 from scipy import stats
 
 import vae_mnist
@@ -25,18 +25,6 @@ def apply(formula, *arrays):
 
 
 # Formulas
-
-
-def bernoulli_loss(x, logits):
-    """Return −Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by logaddexp."""
-    x, logits = np.float64(x), np.float64(logits)
-    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
-    return -(x * white + (1 - x) * black).sum(axis=-1)
-
-
-def gaussian_kl(mean, log_sigma):
-    variance = np.exp(np.float64(log_sigma)) ** 2
-    return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
 
 
 def test_kl_equals_monte_carlo():

@@ -235,12 +235,8 @@ def test_files_that_are_not_weights(fails, good, tmp_path):
     path = tmp_path / "a.weights.h5"
     with h5py.File(path, "w") as file:
         file["kernel"] = np.zeros(3)
-    other, header, cut = (
-        path.read_bytes(),
-        b"\x89HDF\r\n\x1a\n",
-        good.read_bytes()[:3000],
-    )
-    for content in (b"", b"not HDF5", header, cut, other):
+    cut, other = good.read_bytes()[:3000], path.read_bytes()
+    for content in (b"", b"not HDF5", b"\x89HDF\r\n\x1a\n", cut, other):
         path.write_bytes(content)
         fails("vae_mnist.py", "--resume", "--weights", path, says="cannot use the w")
 
