@@ -24,8 +24,8 @@ import time
 
 import tyro
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from support.cli import BACKENDS
 
 CONTENDERS = {  # name: description, backend, options of the lesson's Config
     "default": ("this project on TensorFlow", "tensorflow", {}),
@@ -55,8 +55,11 @@ class Options:
     started: float = 0.0  # used internally
 
 
-def train_with_keras(dataset, config, name):
-    """Return the seconds of each epoch and the held-out loss of the lesson's VAE."""
+def train_with_keras(dataset, config, name, until=0.0):
+    """Return the seconds of each epoch and the held-out losses of the lesson's VAE.
+
+    until: a held-out loss that ends the training.
+    """
     import vae_mnist
     from support.backend import keras
 
@@ -67,39 +70,39 @@ def train_with_keras(dataset, config, name):
         def on_test_begin(self, logs=None):  # Training ends where validation begins.
             seconds.append(time.perf_counter() - self.start)
 
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = logs["val_loss"] <= until
+
     seconds = []
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.adapt(dataset.x_train)
+    compiled = vae.compile
+    if name == "keras":
+        for layer in vae.encoder.layers + vae.decoder.layers:
+            if isinstance(layer, keras.layers.Dense):
+                kernel = keras.initializers.GlorotUniform()(layer.kernel.shape)
+                layer.set_weights([kernel, 0 * layer.bias])
+        vae.compile = lambda *_, **options: compiled(keras.optimizers.RMSprop())
+    else:
+        vae.adapt(dataset.x_train)
     if name == "plain":
-        compiled = vae.compile
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
     options = {"callbacks": [Stopwatch()], "verbose": 0}
     history = vae_mnist.train(vae, dataset.x_train, dataset.x_test, **options)
-    return seconds, history.history["val_loss"][-1]
+    return seconds, history.history["val_loss"]
 
 
 def train_with_torch(dataset, config):
-    """Do the same in PyTorch as a tutorial would, with equal initial weights."""
+    """Do the same in PyTorch as a tutorial would."""
     import torch
     from torch import nn
 
-    import vae_mnist
-
-    vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.adapt(dataset.x_train)
-
-    def copy(layer):
-        kernel, bias = (torch.tensor(w) for w in layer.get_weights())
-        linear = nn.Linear(*kernel.shape)
-        linear.weight.data, linear.bias.data = kernel.T.contiguous(), bias
-        return linear
-
-    dense = [copy(each) for part in (vae.encoder, vae.decoder) for each in part.layers
-             if each.weights]  # fmt: skip
-    encode, to_mean, to_log_sigma, decode, to_logits = dense
-    model = nn.ModuleList(dense)
     images = torch.from_numpy(dataset.x_train).flatten(1)
     held_out = torch.from_numpy(dataset.x_test).flatten(1)
+    pixels = images.shape[1]
+    encode, decode = nn.Linear(pixels, 256), nn.Linear(2, 256)
+    to_mean, to_log_sigma = nn.Linear(256, 2), nn.Linear(256, 2)
+    to_logits = nn.Linear(256, pixels)
+    model = nn.ModuleList([encode, to_mean, to_log_sigma, decode, to_logits])
 
     def negative_elbo(batch):
         x = batch / 255
@@ -128,7 +131,7 @@ def train_with_torch(dataset, config):
             schedule.step()
         seconds.append(time.perf_counter() - start)
     with torch.no_grad():
-        return seconds, negative_elbo(held_out).item()
+        return seconds, [negative_elbo(held_out).item()]
 
 
 def multiply_matrices(dataset, config):
@@ -152,36 +155,7 @@ def multiply_matrices(dataset, config):
             gradient @ decoder.T  # its input,
             x.T @ h  # and the encoder's kernel
         seconds.append(time.perf_counter() - start)
-    return seconds, None
-
-
-def race(dataset, config, name, until, started):
-    """Return the seconds and the epochs until the held-out loss is at most `until`."""
-    import vae_mnist
-    from support.backend import keras
-
-    class Finish(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if logs["val_loss"] <= until:
-                reached.append((time.time() - started, epoch + 1))
-                self.model.stop_training = True
-
-    reached = []
-    options = {"callbacks": [Finish()], "verbose": 0}
-    vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    if name == "keras":
-        for part in (vae.encoder, vae.decoder):
-            for layer in part.layers:
-                if layer.weights:
-                    kernel = keras.initializers.GlorotUniform()(layer.kernel.shape)
-                    layer.set_weights([kernel, 0 * layer.bias])
-        vae.compile(keras.optimizers.RMSprop())
-        options |= {"epochs": config.epochs, "batch_size": 100}
-        vae.fit(dataset.x_train, validation_data=(dataset.x_test,), **options)
-    else:
-        vae.adapt(dataset.x_train)
-        vae_mnist.train(vae, dataset.x_train, dataset.x_test, **options)
-    return reached[0] if reached else (float("inf"), float("inf"))
+    return seconds
 
 
 def contend(options):
@@ -190,20 +164,22 @@ def contend(options):
     from support import data
     from support.backend import set_seed
 
-    name, dataset = options.contender, data.load(options.data)
-    more = (RACERS if options.until else CONTENDERS)[name][2]
+    name, until, dataset = options.contender, options.until, data.load(options.data)
+    more = (RACERS if until else CONTENDERS)[name][2]
     set_seed(options.seed)
-    known = {"epochs": options.epochs, "seed": options.seed} | more
-    config = vae_mnist.Config(**known)
-    if options.until:
-        result = race(dataset, config, name, options.until, options.started)
-    elif name == "torch":
-        result = train_with_torch(dataset, config)
+    config = vae_mnist.Config(**{"epochs": options.epochs, "seed": options.seed} | more)
+    if name == "torch":
+        seconds, losses = train_with_torch(dataset, config)
     elif name == "numpy":
-        result = multiply_matrices(dataset, config)
+        seconds, losses = multiply_matrices(dataset, config), [None]
     else:
-        result = train_with_keras(dataset, config, name)
-    print(json.dumps(result))
+        seconds, losses = train_with_keras(dataset, config, name, until)
+    if until:
+        reached = losses[-1] <= until
+        taken = time.time() - options.started, len(losses)
+        print(json.dumps(taken if reached else (float("inf"), float("inf"))))
+    else:
+        print(json.dumps((seconds, losses[-1])))
 
 
 def start(name, backend, options, seed):
@@ -223,11 +199,7 @@ def start(name, backend, options, seed):
 
 def main(options):
     contenders = RACERS if options.until else CONTENDERS
-    installed = {
-        name: each
-        for name, each in contenders.items()
-        if importlib.util.find_spec(each[1])
-    }
+    installed = {k: v for k, v in contenders.items() if importlib.util.find_spec(v[1])}
     results = {name: [] for name in installed}
     for seed in range(options.runs):
         for name, (description, backend, _) in installed.items():
@@ -248,12 +220,8 @@ def main(options):
         cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
         cells.append("" if figure is None else f"{figure:.1f}")
         print("| " + " | ".join(cells) + " |")
-    packages = ["tensorflow", "keras", "jax", "torch", "numpy"]
-    versions = [
-        f"{name} {importlib.metadata.version(name)}"
-        for name in packages
-        if importlib.util.find_spec(name)
-    ]
+    packages = filter(importlib.util.find_spec, [*BACKENDS, "keras", "numpy"])
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
     print(f"\n{os.cpu_count()} cores; {', '.join(versions)}; {time.strftime('%F')}")
 
 

@@ -10,10 +10,12 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import types
 
 import h5py
 import numpy as np
+import PIL.Image
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -43,6 +45,13 @@ def idx(array):
     return struct.pack(">HBB", 0, 8, array.ndim) + dimensions + array.tobytes()
 
 
+def save_images(folder, names):
+    """Save gray squares of 30×30 pixels, the first one black, each 3 levels lighter."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("L", (30, 30), 3 * number).save(folder / name)
+
+
 @pytest.fixture(autouse=True)
 def clean_start():
     """Start every test from the same random numbers, and leave no figure open."""
@@ -67,9 +76,7 @@ def weights(npz, tmp_path_factory):
     """Return the path of weights that vae_mnist.py trained on `npz`."""
     path = tmp_path_factory.mktemp("weights") / "bars.weights.h5"
     options = ("--epochs", 30, "--hidden", 32, "--batch-size", 50)
-    with no_xla():
-        status = call("vae_mnist.py", "--data", npz, "--weights", path, *options)
-    assert status == 0
+    train("--data", npz, "--weights", path, *options)
     return path
 
 
@@ -99,19 +106,41 @@ def arrays(path):
     return found
 
 
+def bernoulli_loss(x, logits):
+    """Return −Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by logaddexp."""
+    x, logits = np.float64(x), np.float64(logits)
+    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return -(x * white + (1 - x) * black).sum(axis=-1)
+
+
+def gaussian_kl(mean, log_sigma):
+    """Return KL(N(mean, σ²) ‖ N(0, 1)), summed: Kingma & Welling 2013, appendix B."""
+    variance = np.exp(np.float64(log_sigma)) ** 2
+    return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
+
+
 def run_script(name, *arguments, cwd=None, env=None):
-    """Run a script as a user does. Return its status, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, ROOT / name, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=env,
-        timeout=200,
+    """Run a script as a user does, in a process of its own."""
+    command = [sys.executable, ROOT / name, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=env, timeout=200
     )
-    return types.SimpleNamespace(
-        status=done.returncode, stdout=done.stdout, stderr=done.stderr
-    )
+
+
+class Job(subprocess.Popen):
+    """vae_mnist.py in a process of its own, with its output in a file of a folder."""
+
+    def __init__(self, folder, *options, env=None, output="output.txt"):
+        self.output = folder / output
+        command = [sys.executable, ROOT / "vae_mnist.py", *map(str, options)]
+        redirect = {"stdout": self.output.open("w"), "stderr": subprocess.STDOUT}
+        super().__init__(command, cwd=folder, env=env, **redirect)
+
+    def wait_for_epoch(self, number):
+        """Wait until the line of a completed epoch has been written."""
+        while f"\nepoch {number}/" not in self.output.read_text():
+            assert self.poll() is None, self.output.read_text()
+            time.sleep(0.01)
 
 
 def on(backend, **more):
@@ -177,25 +206,64 @@ def largest_file(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def train(*options, few_steps=False):
+    """Run vae_mnist.py in this process, without the compiler's delay."""
+    with no_xla(few_steps):
+        assert call("vae_mnist.py", *options) == 0
+
+
 @pytest.fixture
-def without_xla():
-    with no_xla():
+def eager():
+    """Train in this test without the compiler's delay."""
+    with no_xla(few_steps=True):
         yield
 
 
 @pytest.fixture
-def fails(run_here, tmp_path, monkeypatch):
-    """Assert that a script ends in one line, with status 1, and writes no file."""
+def here(tmp_path, monkeypatch):
+    """Work in an empty folder. Return its path."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def succeeds(run_here):
+    """Assert that a script ends with status 0 and without a warning; return stdout."""
+
+    def check(name, *arguments):
+        result = run_here(name, *arguments)
+        assert (result.status, result.stderr) == (0, "")
+        return result.stdout
+
+    return check
+
+
+@pytest.fixture
+def fails(run_here, here):
+    """Assert that a script ends in one line, with status 1, and changes no file."""
+
+    def contents():
+        return {p: p.is_file() and p.read_bytes() for p in here.rglob("*")}
 
     def check(name, *arguments, says):
-        empty = tmp_path / "empty"
-        empty.mkdir(exist_ok=True)
-        monkeypatch.chdir(empty)
+        before = contents()
         result = run_here(name, *arguments)
         assert result.status == 1
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
         assert says in result.stderr
-        assert list(empty.iterdir()) == []
+        assert contents() == before
 
     return check
+
+
+@pytest.fixture
+def drawn(here, monkeypatch):
+    """Return the list of the figures that scripts draw, which are not written."""
+    from support import pictures
+
+    figures = []
+    monkeypatch.setattr(
+        pictures, "save_picture", lambda figure, *_: figures.append(figure)
+    )
+    return figures

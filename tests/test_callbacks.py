@@ -16,9 +16,8 @@ from support import callbacks, weights
 
 
 @pytest.fixture
-def train(run_here, npz, tmp_path, monkeypatch):
+def train(run_here, npz, here):
     """Train a small model in a folder of its own; return its status and output."""
-    monkeypatch.chdir(tmp_path)
     with no_xla(few_steps=True):
         yield lambda *more: run_here(
             "vae_mnist.py", "--data", npz, "--hidden", 8, *more
@@ -115,14 +114,10 @@ def test_snapshots_are_from_the_moments_that_their_names_say(train, monkeypatch)
         np.testing.assert_array_equal(value, final[name])
 
 
-def test_a_folder_with_other_snapshots_is_refused(train):
-    os.mkdir("moments")
-    pathlib.Path("moments/000.00.weights.h5").write_bytes(b"another's")
-    pathlib.Path("file").touch()
-    for folder, says in (
-        ("moments", "moments holds snapshots of another run: name a new folder"),
-        ("file", "cannot write into file: File exists"),
-    ):
-        result = train("--snapshots", folder)
-        assert (result.status, result.stderr) == (1, f"error: {says}\n")
-    assert pathlib.Path("moments/000.00.weights.h5").read_bytes() == b"another's"
+def test_a_folder_with_other_snapshots_is_refused(fails, npz, here):
+    (here / "moments").mkdir()
+    (here / "moments" / "000.00.weights.h5").write_bytes(b"another's")
+    (here / "file").touch()
+    command = "vae_mnist.py", "--data", npz, "--snapshots"
+    fails(*command, "moments", says="moments holds snapshots of another run: name a")
+    fails(*command, "file", says="cannot write into file: File exists")

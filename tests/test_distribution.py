@@ -4,14 +4,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 import types
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, ROOT, arrays, bars, on, run_script
+from conftest import BACKENDS, Job, arrays, bars, on, run_script
 
 from support import backend, distribution, weights
 from support.backend import ops
@@ -61,23 +58,19 @@ def test_what_cannot_be_distributed(fails, npz):
     fails("vae_mnist.py", "--data", npz, "--distributed", says=says)
 
 
-# Real processes
-
-
 def start_two(folder, *options):
     """Start the two processes of one run, on the loopback interface."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{one.getsockname()[1]}"
-    command = [sys.executable, ROOT / "vae_mnist.py", "--distributed"]
     known = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address}
     known["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
     return [
-        subprocess.Popen(
-            [*command, *map(str, options)],
-            **{"cwd": folder, "stdout": open(folder / f"{process}.txt", "w")},
-            stderr=subprocess.STDOUT,
+        Job(
+            folder,
+            *("--distributed", *options),
             env=on("jax", KERAS_DISTRIBUTION_PROCESS_ID=str(process), **known),
+            output=f"{process}.txt",
         )
         for process in range(2)
     ]
@@ -109,16 +102,15 @@ def test_two_processes_train_like_one(tmp_path):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_if_one_process_is_killed_the_other_ends_and_both_resume(npz, tmp_path, victim):
     (tmp_path / "m.weights.h5").write_bytes(b"old")
-    options = ("--data", npz, "--weights", "m.weights.h5", "--hidden", 32)
-    two = start_two(tmp_path, *options, "--batch-size", 50, "--epochs", 2000)
-    while "epoch 3/" not in (tmp_path / "0.txt").read_text():
-        assert [process.poll() for process in two] == [None, None]
-        time.sleep(0.05)
+    model = ("--data", npz, "--hidden", 32, "--batch-size", 50)
+    path = ("--weights", "m.weights.h5")
+    two = start_two(tmp_path, *model, *path, "--epochs", 2000)
+    two[0].wait_for_epoch(3)
     two[victim].send_signal(signal.SIGKILL)
     assert two[1 - victim].wait(200) != 0
     assert (tmp_path / "m.weights.h5").read_bytes() == b"old"
     done = len(weights.read(tmp_path / "m.checkpoint.weights.h5")[1])
-    again = start_two(tmp_path, *options[2:4], "--resume", "--epochs", done + 2)
+    again = start_two(tmp_path, *path, "--resume", "--epochs", done + 2)
     assert [process.wait(200) for process in again] == [0, 0]
     assert f"epoch {done + 1}/{done + 2}" in (tmp_path / "0.txt").read_text()
     steps = arrays(tmp_path / "m.weights.h5")["optimizer/vars/0"]
@@ -131,5 +123,5 @@ def test_two_devices_of_one_machine(npz, tmp_path):
     env = on("jax", XLA_FLAGS="--xla_force_host_platform_device_count=2")
     options = ("--data", npz, "--distributed", "--epochs", 2, "--hidden", 8)
     result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=env)
-    assert result.status == 0, result.stderr
+    assert result.returncode == 0, result.stderr
     assert os.listdir(tmp_path) == ["vae_mnist.weights.h5"]

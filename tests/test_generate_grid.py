@@ -1,12 +1,10 @@
 """generate_grid.py: the manifold, the right way up."""
 
 import numpy as np
-import PIL.Image
 import pytest
 from conftest import bars, save_untrained
 
 import generate_grid
-from support import pictures
 from support.pictures import quantiles, tile
 from vae_mnist import VAE, Config, load_vae
 
@@ -21,17 +19,6 @@ def test_images_that_are_not_square_are_not_stretched():
 
 def numbers(labels):
     return [float(label.get_text().replace("−", "-")) for label in labels]
-
-
-def test_writes_one_picture(weights, run_here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = run_here("generate_grid.py", "--weights", weights, "--size", 5)
-    assert (result.status, result.stderr) == (0, "")
-    assert result.stdout == "wrote grid.png\n"
-    with PIL.Image.open("grid.png") as picture:
-        pixels = np.asarray(picture.convert("L"))
-    assert pixels[200:800, 200:800].std() > 20  # neither black nor gray all over
-    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
 
 
 @pytest.mark.parametrize(
@@ -52,18 +39,13 @@ def test_options_that_make_no_picture(fails, weights, options, says):
 
 
 @pytest.fixture
-def draw(weights, run_here, monkeypatch):
+def draw(weights, succeeds, drawn):
     """Return the axes that the script draws with some options."""
-    drawn = []
 
     def draw(*options, weights=weights):
-        result = run_here("generate_grid.py", "--weights", weights, *options)
-        assert (result.status, result.stderr) == (0, "")
+        succeeds("generate_grid.py", "--weights", weights, *options)
         return drawn.pop().axes[0]
 
-    monkeypatch.setattr(
-        pictures, "save_picture", lambda figure, *_: drawn.append(figure)
-    )
     return draw
 
 

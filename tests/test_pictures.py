@@ -9,13 +9,6 @@ from matplotlib.figure import Figure
 
 from support import pictures
 
-
-@pytest.mark.parametrize("classes", [3, 10, 11, 200])
-def test_every_class_has_its_own_color(classes):
-    colors = pictures.class_colors(classes)
-    assert len(np.unique(colors, axis=0)) >= classes
-
-
 # What somebody sees who lacks one kind of cone, in linear RGB: Machado, Oliveira &
 # Fernandes 2009, severity 1.
 SEEN_BY = {
@@ -149,7 +142,19 @@ def test_the_browser_opens_on_request_only(figure, tmp_path, monkeypatch):
     assert opened == [path.as_uri()]
 
 
-SCRIPTS = "plot_latent.py", "generate_grid.py", "reconstruct.py", "plot_training.py"
+SCRIPTS = {
+    "plot_latent.py": "latent.png",
+    "generate_grid.py": "grid.png",
+    "reconstruct.py": "reconstruction.png",
+    "plot_training.py": "training.png",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_writes_one_picture(weights, succeeds, here, script):
+    stdout = succeeds(script, "--weights", weights)
+    assert stdout.startswith(f"wrote {SCRIPTS[script]}\n")
+    assert [path.name for path in here.iterdir()] == [SCRIPTS[script]]
 
 
 @pytest.mark.parametrize(

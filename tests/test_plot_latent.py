@@ -2,7 +2,6 @@
 
 import matplotlib.colors
 import numpy as np
-import PIL.Image
 import pytest
 from conftest import bars, save_untrained
 
@@ -14,26 +13,22 @@ RNG = np.random.default_rng(0)
 TWO = ["z[0]", "z[1]"]
 
 
+def draw(points, labels=None, class_names=None, title=""):
+    """Return the axes of a picture of points in a plane."""
+    figure = plot_latent.draw_latent_plane(points, labels, class_names, TWO, title)
+    figure.draw_without_rendering()
+    return figure.axes[0]
+
+
 def texts(axes):
     """Return the texts in the plane, without the names of the prior's circles."""
     return [text for text in axes.texts if "σ" not in text.get_text()]
 
 
-@pytest.fixture
-def drawn(monkeypatch, tmp_path):
-    """Return the list of the figures that scripts would save; run them in tmp_path."""
-    figures = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        pictures, "save_picture", lambda figure, *_: figures.append(figure)
-    )
-    return figures
-
-
 def test_colors_match_labels():
     """Points are drawn in another order, so that no class lies on top."""
     points, labels = RNG.standard_normal((200, 2)), RNG.integers(0, 10, 200)
-    axes = plot_latent.draw_latent_plane(points, labels, ["a"] * 10, TWO).axes[0]
+    axes = draw(points, labels, ["a"] * 10)
     drawn = axes.collections[0]
     order = [points.tolist().index(point) for point in drawn.get_offsets().tolist()]
     assert sorted(order) == list(range(200)) != order
@@ -43,8 +38,7 @@ def test_colors_match_labels():
 
 @pytest.mark.parametrize("class_names", [None, ["0", "1"]])  # of y_train alone
 def test_without_labels_there_is_one_color_and_no_name(class_names):
-    points = RNG.standard_normal((9, 2))
-    axes = plot_latent.draw_latent_plane(points, None, class_names, TWO).axes[0]
+    axes = draw(RNG.standard_normal((9, 2)), None, class_names)
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == 1
     assert texts(axes) == []
 
@@ -56,7 +50,7 @@ def test_names_stand_at_the_densest_places():
     blobs = [RNG.normal(center, 0.1, (100, 2)) for center in centers]
     points = np.concatenate([*blobs, tail])
     labels = np.repeat([0, 0, 1, 2, 1], [100, 100, 100, 100, 50])
-    axes = plot_latent.draw_latent_plane(points, labels, list("abc"), TWO).axes[0]
+    axes = draw(points, labels, list("abc"))
     places = {(text.get_text(), *np.round(text.get_position())) for text in texts(axes)}
     expected = [(name, *center) for name, center in zip("aabc", centers, strict=True)]
     assert places == set(expected)
@@ -65,10 +59,9 @@ def test_names_stand_at_the_densest_places():
 def test_names_do_not_overlap_or_leave_the_plane():
     points, labels = RNG.uniform(-4, 4, (3000, 2)), RNG.integers(0, 12, 3000)
     names = [f"a class {label}" for label in range(12)]
-    figure = plot_latent.draw_latent_plane(points, labels, names, TWO)
-    figure.draw_without_rendering()
-    plane = figure.axes[0].get_window_extent()
-    boxes = [text.get_window_extent() for text in texts(figure.axes[0])]
+    axes = draw(points, labels, names)
+    plane = axes.get_window_extent()
+    boxes = [text.get_window_extent() for text in texts(axes)]
     assert len(boxes) > 4
     for number, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[:number])
@@ -76,21 +69,18 @@ def test_names_do_not_overlap_or_leave_the_plane():
         assert plane.y0 < box.y0 < box.y1 < plane.y1
 
 
-def test_names_come_out_as_they_are(tmp_path):
+def test_names_come_out_as_they_are():
     names = ["_hidden", "", "$x", "$\\frac$", "a b  c", "\N{REPLACEMENT CHARACTER}"]
     points = RNG.normal(0, 0.01, (60, 2)) + np.repeat(
         [[-2, -2], [-2, 0], [-2, 2], [1, -2], [1, 0], [1, 2]], 10, axis=0
     )
-    labels = np.repeat(np.arange(6), 10)
-    figure = plot_latent.draw_latent_plane(points, labels, names, TWO)
-    assert [text.get_text() for text in texts(figure.axes[0])] == names
-    figure.savefig(tmp_path / "a.png")
+    axes = draw(points, np.repeat(np.arange(6), 10), names)
+    assert [text.get_text() for text in texts(axes)] == names
 
 
 def test_many_classes_have_colors_but_no_names():
-    labels, names = np.arange(300), [str(i) for i in range(300)]
-    points = RNG.standard_normal((300, 2))
-    axes = plot_latent.draw_latent_plane(points, labels, names, TWO).axes[0]
+    names = [str(i) for i in range(300)]
+    axes = draw(RNG.standard_normal((300, 2)), np.arange(300), names)
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) > 200
     assert texts(axes) == []
 
@@ -98,7 +88,7 @@ def test_many_classes_have_colors_but_no_names():
 def test_strays_do_not_widen_the_axes_and_are_counted():
     points = RNG.uniform(-4, 4, (1000, 2))
     points[:3] = [[50, 0], [0, -60], [70, 70]]
-    axes = plot_latent.draw_latent_plane(points, None, None, TWO, "all").axes[0]
+    axes = draw(points, title="all")
     left, right = axes.get_xlim()
     assert axes.get_ylim() == (left, right) and left == -right and 3.9 < right < 4.5
     outside = (np.abs(points).max(axis=1) > right).sum()
@@ -112,7 +102,7 @@ def test_the_circles_names_avoid_the_points():
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     points = np.concatenate([points, 2 * points])
     points = points[points[:, 0] < 0]  # all but the right half of both circles
-    axes = plot_latent.draw_latent_plane(points, None, None, TWO).axes[0]
+    axes = draw(points)
     places = {text.get_text(): np.array(text.get_position()) for text in axes.texts}
     assert np.linalg.norm(places["1σ"]) == pytest.approx(1)
     assert np.linalg.norm(places["2σ"]) == pytest.approx(2)
@@ -139,54 +129,26 @@ def test_all_images_at_one_point(count):
         plot_latent.find_plane(z_mean)
 
 
-def test_the_grid_beside_the_plane_shows_the_same_places():
-    points = np.array([[3.0, -1.0], [-1.0, 0.5]])
-    figure = plot_latent.draw_latent_plane(
-        points, None, None, TWO, decode=lambda z: z[:, :1, None] - z[:, 1:, None]
-    )
-    scatter, grid = figure.axes
-    assert grid.get_xlim() == grid.get_ylim() == scatter.get_xlim()
-    (image,) = grid.images
-    left, right, bottom, top = image.get_extent()
-    assert (left, right) == (bottom, top) == scatter.get_xlim()
-    size = plot_latent.SIZE
-    at = left + (right - left) * (np.arange(size) + 0.5) / size  # the pixels' centers
-    expected = at[None, :] - at[::-1, None]
-    np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
-
-
-def test_draws_the_held_out_images_of_the_training(
-    weights, run_here, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    result = run_here("plot_latent.py", "--weights", weights)
-    assert (result.status, result.stderr) == (0, "")
-    assert result.stdout == "wrote latent.png\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["latent.png"]
-    with PIL.Image.open(tmp_path / "latent.png") as picture:
-        pixels = np.asarray(picture.convert("RGB")) / 255
-    # All three classes' colors are there, mixed with white.
-    for color in pictures.class_colors(3)[:3, :3]:
-        distances = np.abs(pixels - (0.6 * color + 0.4)).max(axis=-1)
-        assert (distances < 0.02).sum() > 50
-
-
-def test_the_grid_decodes_points_of_the_plane_of_pca(npz, run_here, drawn):
-    """In three dimensions: against the images of the plane's points, one by one."""
+def test_the_grid_decodes_the_same_plane_of_pca(npz, succeeds, drawn):
     vae = VAE((12, 12), Config(hidden=(8,), latent_dim=3))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
-    assert run_here("plot_latent.py", "--grid").status == 0
+    succeeds("plot_latent.py", "--grid")
     scatter, grid = drawn[0].axes
     z_mean, _ = vae.encode(bars(60, 1)[0])
     directions, _ = plot_latent.find_plane(z_mean)
     order = np.random.default_rng(0).permutation(60)
     points = scatter.collections[0].get_offsets()
     np.testing.assert_allclose(points, (z_mean @ directions.T)[order], atol=1e-5)
-    reach = scatter.get_xlim()[1]
-    half = reach / plot_latent.SIZE
-    z = (reach - half) * (directions[1] - directions[0])  # the upper left corner
-    image = grid.images[0].get_array()[:12, :12]
-    np.testing.assert_allclose(image, vae.decode(np.float32(z[None]))[0], atol=1e-4)
+    left, right = scatter.get_xlim()
+    assert grid.get_xlim() == grid.get_ylim() == (left, right)
+    (image,) = grid.images
+    assert image.get_extent() == [left, right, left, right]
+    # Where the pixels of the picture have their centers, from the top left.
+    size = plot_latent.SIZE
+    at = left + (right - left) * (np.arange(size) + 0.5) / size
+    z = [x * directions[0] + y * directions[1] for y in at[::-1] for x in at]
+    expected = pictures.tile(vae.decode(np.float32(z)), size)
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-4)
 
 
 def test_other_images_are_not_called_held_out(weights, run_here, npz, drawn):
@@ -197,14 +159,14 @@ def test_other_images_are_not_called_held_out(weights, run_here, npz, drawn):
         axes = drawn.pop().axes[0]
         assert axes.get_title().startswith(f"{title} in the latent plane")
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[0]", "z[1]")
+        assert {text.get_text() for text in texts(axes)} == {"0", "1", "2"}
 
 
 def test_mistakes(fails, weights, npz, tmp_path):
     path = tmp_path / "small.npz"
     np.savez(path, x_train=bars(20, 0)[0][:, 2:])
     fails("plot_latent.py", "--weights", weights, "--data", path, says="(12, 12)")
-    line = save_untrained(
-        VAE((12, 12), Config((4,), 1)), tmp_path / "a.weights.h5", npz
-    )
+    line = tmp_path / "a.weights.h5"
+    save_untrained(VAE((12, 12), Config((4,), 1)), line, npz)
     for script in "plot_latent.py", "generate_grid.py":
         fails(script, "--weights", line, says="one latent dimension")

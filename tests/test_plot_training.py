@@ -8,7 +8,7 @@ import matplotlib.colors
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import call, largest_file, no_xla, run_script
+from conftest import bernoulli_loss, gaussian_kl, largest_file, run_script, train
 from matplotlib.figure import Figure
 
 import plot_training
@@ -23,27 +23,19 @@ EARLY = 7  # snapshots of the first of them, of 50 steps: 0, 2, 4, 8, 16, 32, 64
 
 @pytest.fixture(scope="module")
 def trained(npz, tmp_path_factory):
-    """The folder of a training of few epochs, with snapshots in `moments`."""
+    """Return the folder of a short training, with snapshots in `moments`."""
     folder = tmp_path_factory.mktemp("trained")
-    options = ("--data", npz, "--hidden", 16, "--batch-size", 5, "--epochs", EPOCHS)
-    with no_xla(), pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        arguments = ("--weights", "m.weights.h5", "--snapshots", "moments", *options)
-        assert call("vae_mnist.py", *arguments) == 0
+    options = ["--data", npz, "--hidden", 16, "--batch-size", 5, "--epochs", EPOCHS]
+    options += ["--weights", folder / "m.weights.h5", "--snapshots", folder / "moments"]
+    train(*options)
     return folder
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # The curve
 
 
 def write(path, losses):
-    """Writes a weights file with a history that has these held-out losses."""
+    """Write a weights file whose history has these held-out losses."""
     names = "loss", "reconstruction", "kl"
     history = [
         {name: loss + i for i, name in enumerate(names, start=1)}
@@ -56,43 +48,38 @@ def write(path, losses):
 
 
 def lines(axes):
-    """What is drawn, by its label: the x and the y of every line."""
+    """Return the x and the y of every line, by its label."""
     return {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines}
 
 
 def test_the_curves_points_equal_the_history(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
-    name, history = plot_training.read_history("a.weights.h5")
-    axes = plot_training.draw_training(name, history).axes
-    drawn = {ax.get_title().split(",")[0]: lines(ax) for ax in axes}
-    loss, epochs = f"loss of {name} = reconstruction + β·KL", [1, 2, 3]
+    figure = plot_training.draw_training(*plot_training.read_history("a.weights.h5"))
+    drawn = {axes.get_title().split(",")[0]: lines(axes) for axes in figure.axes}
+    loss, epochs = "loss of a = reconstruction + β·KL", [1, 2, 3]
     assert drawn[loss].popitem()[1] == [[2], [7]]  # the star
     training = "training images, averaged while learning"
     held_out = "held-out images, after the epoch"
-    assert drawn == {
-        loss: {training: [epochs, [10, 8, 9]], held_out: [epochs, [9, 7, 8]]},
-        "reconstruction": {
-            training: [epochs, [11, 9, 10]],
-            held_out: [epochs, [8, 6, 7]],
-        },
-        "KL": {training: [epochs, [12, 10, 11]], held_out: [epochs, [7, 5, 6]]},
-        "learning rate": {"learning rate": [epochs, [0.009, 0.007, 0.008]]},
+    expected = {
+        loss: {training: [10, 8, 9], held_out: [9, 7, 8]},
+        "reconstruction": {training: [11, 9, 10], held_out: [8, 6, 7]},
+        "KL": {training: [12, 10, 11], held_out: [7, 5, 6]},
+        "learning rate": {"learning rate": [0.009, 0.007, 0.008]},
     }
-    legend = axes[0].get_legend()
+    assert drawn == {
+        title: {label: [epochs, y] for label, y in curves.items()}
+        for title, curves in expected.items()
+    }
+    legend = figure.axes[0].get_legend()
     assert legend.get_title().get_text() == "best: 7.00 on held-out images, in epoch 2"
     assert [text.get_text() for text in legend.texts] == [training, held_out]
 
 
-def test_several_runs_in_one_picture(here, run_here, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(
-        "support.pictures.save_picture", lambda figure, *_: drawn.append(figure)
-    )
+def test_several_runs_in_one_picture(succeeds, drawn):
     write("a.weights.h5", [9.0, 7.0, 8.0])
     write("b.weights.h5", [6.0])
-    result = run_here("plot_training.py", "--weights", "a.weights.h5", "b.weights.h5")
-    assert (result.status, result.stderr) == (0, "")
-    axes = drawn[0].axes[0]
+    succeeds("plot_training.py", "--weights", "a.weights.h5", "b.weights.h5")
+    (axes,) = drawn[0].axes
     curves = {label: xy for label, xy in lines(axes).items() if "in epoch" in label}
     assert curves == {
         "a: best 7.00, in epoch 2": [[1, 2, 3], [9, 7, 8]],
@@ -119,17 +106,15 @@ def test_the_script_draws_a_curve_without_keras(here):
     write("a.weights.h5", [9.0, 7.0, 8.0])
     (here / "keras.py").write_text("raise ImportError")
     env = os.environ | {"PYTHONPATH": str(here)}
-    arguments = ("plot_training.py", "--weights", "a.weights.h5")
-    result = run_script(*arguments, cwd=here, env=env)
-    assert (result.status, result.stderr) == (0, "")
-    assert result.stdout == "wrote training.png\n"
+    command = ("plot_training.py", "--weights", "a.weights.h5")
+    result = run_script(*command, cwd=here, env=env)
+    assert (result.stdout, result.stderr) == ("wrote training.png\n", "")
     assert (here / "training.png").exists()
 
 
-def test_no_history(here):
-    write("a.weights.h5", [])
-    with pytest.raises(plot_training.UserError, match="no completed epoch"):
-        plot_training.read_history("a.weights.h5")
+def test_no_history(fails, here):
+    write("vae_mnist.weights.h5", [])
+    fails("plot_training.py", says="vae_mnist.weights.h5 has no completed epoch")
 
 
 # The film
@@ -142,11 +127,9 @@ def frames_of(path):
             yield film.info["duration"], np.asarray(film.convert("RGB")).astype(int)
 
 
-def test_a_film_has_a_frame_per_snapshot(trained, here, run_here):
-    arguments = ("--snapshots", trained / "moments", "--film", "film.gif")
-    result = run_here("plot_training.py", *arguments)
-    assert (result.status, result.stderr) == (0, "")
-    assert result.stdout == "wrote film.gif\n"
+def test_a_film_has_a_frame_per_snapshot(trained, here, succeeds):
+    command = "plot_training.py", "--snapshots", trained / "moments"
+    assert succeeds(*command, "--film", "film.gif") == "wrote film.gif\n"
     assert os.listdir() == ["film.gif"]
     durations, frames = zip(*frames_of("film.gif"), strict=True)
     assert len(frames) == len(list((trained / "moments").iterdir())) == EARLY + EPOCHS
@@ -172,13 +155,11 @@ def looks(trained):
 
 
 def bound(vae, images):
-    """A draw of the negative bound in nats, in NumPy by Kingma & Welling's formulas."""
-    out = {k: np.float64(v) for k, v in vae.predict(images, verbose=0).items()}
-    mean, log_sigma = out["z_mean"], out["z_log_sigma"]
-    kl = 0.5 * (np.exp(2 * log_sigma) + mean**2 - 1 - 2 * log_sigma).sum(axis=1)
-    p, x = 1 / (1 + np.exp(-out["logits"])), images.reshape(len(images), -1) / 255
-    likelihood = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
-    return (kl - likelihood).mean()
+    """Draw the negative bound in nats, by formulas that the VAE does not use."""
+    out = vae.predict(images, verbose=0)
+    kl = gaussian_kl(out["z_mean"], out["z_log_sigma"])
+    x = images.reshape(len(images), -1) / 255
+    return (kl + bernoulli_loss(x, out["logits"])).mean()
 
 
 def test_a_frame_shows_the_snapshot(looks, trained):
@@ -241,35 +222,29 @@ def test_one_palette_keeps_the_classes_colors(tmp_path):
 def test_a_video(here):
     plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
     probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
-    result = subprocess.run(
-        [*probe.split(), "film.mp4"], capture_output=True, text=True
-    )
-    assert result.stdout.strip() == "stream,10"  # the last one for two seconds
+    output = subprocess.check_output([*probe.split(), "film.mp4"], text=True)
+    assert output.strip() == "stream,10"  # the last one for two seconds
     with largest_file(100), pytest.raises(cli.UserError, match="disk full"):
         plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
 
 
 def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
-    monkeypatch.setattr(
-        plot_training.animation.writers, "is_available", lambda name: name != "ffmpeg"
-    )
-    arguments = ("--snapshots", trained / "moments", "--film", "film.mp4")
-    fails("plot_training.py", *arguments, says="film.mp4 needs ffmpeg")
+    writers = plot_training.animation.writers
+    monkeypatch.setattr(writers, "is_available", lambda name: name != "ffmpeg")
+    command = "plot_training.py", "--snapshots", trained / "moments"
+    fails(*command, "--film", "film.mp4", says="film.mp4 needs ffmpeg")
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--film", "a.gif"], "a film needs both"),
-        (["--snapshots", "no", "--film", "a.gif"], "no snapshots in no"),
-        (["--snapshots", "no", "--film", "no/a.gif"], "cannot write no/a.gif"),
-        (["--snapshots", "no", "--film", "a.png"], "in .gif or .mp4"),
-        (["--data", "mnist_sample"], "a film needs both"),
-        (
-            ["--snapshots", "no", "--film", "a.gif", "--output", "a.png"],
-            "leave out --weights and --output",
-        ),
+        ("--film a.gif", "a film needs both"),
+        ("--data mnist_sample", "a film needs both"),
+        ("--snapshots no --film a.gif", "no snapshots in no"),
+        ("--snapshots no --film no/a.gif", "cannot write no/a.gif"),
+        ("--snapshots no --film a.png", "in .gif or .mp4"),
+        ("--snapshots no --film a.gif --output a.png", "leave out --weights and"),
     ],
 )
 def test_options_that_make_no_film(fails, options, says):
-    fails("plot_training.py", *options, says=says)
+    fails("plot_training.py", *options.split(), says=says)

@@ -4,7 +4,6 @@ import gzip
 import os
 import pathlib
 import re
-import shutil
 import struct
 import tempfile
 import zipfile
@@ -12,7 +11,7 @@ import zipfile
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import bars, idx
+from conftest import bars, idx, save_images
 
 from support import data, readers
 from support.cli import UserError
@@ -35,6 +34,13 @@ def npz_file(path, content):
         file.writestr("x_train.npy", content)
 
 
+class Pickled:
+    """Fails the test that unpickles it."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a data file was executed",)
+
+
 HOSTILE_NPZ = {
     "text": lambda path: path.write_text("not a zip file"),
     "empty": lambda path: path.touch(),
@@ -43,7 +49,7 @@ HOSTILE_NPZ = {
     "exabytes": lambda path: npz_file(path, npy((2**20,) * 3, b"1")),
     "negative": lambda path: npz_file(path, npy((-5, 2, 2), b"1")),
     "header of 1 MB": lambda path: npz_file(path, npy((1,) * 20000, b"1")),
-    "pickle": lambda path: np.savez(path, x_train=np.array([{}, []], object)),
+    "pickle": lambda path: np.savez(path, x_train=np.array([Pickled()], object)),
     "no array": lambda path: npz_file(path, b"hello"),
     "other names": lambda path: np.savez(path, images=IMAGES),
     "wrong CRC": lambda path: path.write_bytes(damaged(path)),
@@ -77,9 +83,30 @@ def idx_file(folder, name, content, zipped):
     return path
 
 
+WHOLE = idx(IMAGES[:2, :3, :2])
+HOSTILE_IDX = [
+    *(WHOLE[:size] for size in range(len(WHOLE))),
+    WHOLE + b"more",
+    b"\x89PNG\r\n",
+    struct.pack(">HBBIII", 0, 8, 3, *[2**32 - 1] * 3),
+    struct.pack(">HBBIII", 0, 8, 3, 2**31, 2**31, 4),  # 2**64 wraps around to 0
+    struct.pack(">HBBIII", 0, 13, 3, 1, 1, 1) + bytes(4),  # a float
+    struct.pack(">HBB", 0, 8, 200) + b"\0\0\0\1" * 200 + b"1",
+]
+
+
 @pytest.mark.parametrize("zipped", [False, True])
-def test_truncated_idx_files(tmp_path, zipped):
-    path = idx_file(tmp_path, "a", idx(IMAGES[:2, :3, :2]), zipped)
+def test_hostile_idx_files(tmp_path, zipped):
+    for content in HOSTILE_IDX:
+        path = idx_file(tmp_path, "train-images-idx3-ubyte", content, zipped)
+        says = f"cannot read {path}: .*; download it again"
+        with pytest.raises(UserError, match=says) as failure:
+            data.load(str(tmp_path))
+        assert "\n" not in str(failure.value)
+
+
+def test_truncated_gzip_files(tmp_path):
+    path = idx_file(tmp_path, "a", WHOLE, zipped=True)
     content = path.read_bytes()
     for size in range(len(content)):
         path.write_bytes(content[:size])
@@ -88,43 +115,21 @@ def test_truncated_idx_files(tmp_path, zipped):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize(
-    "content",
-    [
-        idx(IMAGES) + b"more",
-        struct.pack(">HBBIII", 0, 8, 3, *[2**32 - 1] * 3),
-        struct.pack(">HBBIII", 0, 8, 3, 2**31, 2**31, 4),  # 2**64 wraps around to 0
-        struct.pack(">HBBIII", 0, 13, 3, 1, 1, 1) + bytes(4),  # a float
-        struct.pack(">HBB", 0, 8, 200) + b"\0\0\0\1" * 200 + b"1",
-        b"\x89PNG\r\n",
-        b"",
-    ],
-)
-def test_hostile_idx_files(tmp_path, content, zipped):
-    path = idx_file(tmp_path, "train-images-idx3-ubyte", content, zipped)
-    with pytest.raises(UserError, match=f"cannot read {path}: .*; download it again"):
-        data.load(str(tmp_path))
-
-
-@pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("parts", [4, 2, 1])
 def test_folders_of_idx_files(tmp_path, zipped, parts):
-    arrays = {
-        "train-images-idx3-ubyte": IMAGES,
-        "train-labels-idx1-ubyte": LABELS,
-        "t10k-images.idx3-ubyte": IMAGES[:5],  # Some copies have a period here.
-        "t10k-labels.idx1-ubyte": LABELS[:5],
-    }
-    arrays = dict(list(arrays.items())[:parts])
-    for name, array in arrays.items():
-        idx_file(tmp_path, name, idx(array), zipped)
+    files = [
+        ("train-images-idx3-ubyte", "x_train", IMAGES),
+        ("train-labels-idx1-ubyte", "y_train", LABELS),
+        ("t10k-images.idx3-ubyte", "x_test", IMAGES[:5]),  # a period, as some have it
+        ("t10k-labels.idx1-ubyte", "y_test", LABELS[:5]),
+    ]
+    for file, _, array in files[:parts]:
+        idx_file(tmp_path, file, idx(array), zipped)
     (tmp_path / "train-images-idx3-ubyte-folder").mkdir()
     read = readers.read_idx_folder(tmp_path)
-    for name, array in zip(
-        ["x_train", "y_train", "x_test", "y_test"], arrays.values(), strict=False
-    ):
-        np.testing.assert_array_equal(read.pop(name), array)
-    assert not read
+    assert len(read) == parts
+    for _, name, array in files[:parts]:
+        np.testing.assert_array_equal(read[name], array)
 
 
 def test_emnist_is_turned_upright_and_its_first_set_is_read(tmp_path):
@@ -143,16 +148,16 @@ def test_emnist_is_turned_upright_and_its_first_set_is_read(tmp_path):
 # Image files
 
 
-def ramp(mode="RGB", size=(60, 40)):
+def ramp():
     """Return an image that is red on the left and green on the right."""
-    pixels = np.zeros((size[1], size[0], 3), "uint8")
-    pixels[:, : size[0] // 2, 0] = pixels[:, size[0] // 2 :, 1] = 255
-    return PIL.Image.fromarray(pixels).convert(mode)
+    pixels = np.zeros((40, 60, 3), "uint8")
+    pixels[:, :30, 0] = pixels[:, 30:, 1] = 255
+    return PIL.Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "gif", "bmp", "webp", "tiff"])
+@pytest.mark.parametrize("form", ["png", "jpg", "gif"])
 @pytest.mark.parametrize("color", [False, True])
-def test_every_format(tmp_path, form, color):
+def test_colors_are_kept_or_become_gray(tmp_path, form, color):
     ramp().save(tmp_path / f"a.{form}")
     pixels = readers.read_image(tmp_path / f"a.{form}", 20, color)
     assert pixels.dtype == np.uint8
@@ -163,37 +168,24 @@ def test_every_format(tmp_path, form, color):
     np.testing.assert_allclose(right, [0, 255, 0] if color else 150, atol=8)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1", "YCbCr"])
-def test_every_mode(tmp_path, mode):
-    gray = np.tile(np.repeat(np.uint8([0, 255]), 20), (40, 1))
-    image = PIL.Image.fromarray(gray).convert("RGB").convert(mode)
-    image.save(tmp_path / "a.tiff")
-    pixels = readers.read_image(tmp_path / "a.tiff", 40, False)
-    assert pixels[:, :18].max() <= 1 and pixels[:, 22:].min() >= 254
+def save_pixels(path, value, kind):
+    PIL.Image.fromarray(np.full((2, 2), value, kind)).save(path)
 
 
-def save_pixels(path, pixels):
-    PIL.Image.fromarray(np.full((2, 2), *pixels)).save(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "save", "expected"),
-    [
-        ("a.png", lambda path: save_pixels(path, (26214, "u2")), 102),  # 0.4 · 65535
-        ("a.tif", lambda path: save_pixels(path, (26214, "u2")), 102),
-        ("a.pgm", lambda path: path.write_bytes(b"P2 1 1 65535 26214"), 102),
-    ],
-)
-def test_more_than_8_bits(tmp_path, name, save, expected):
-    save(tmp_path / name)
-    assert (readers.read_image(tmp_path / name, 1, False) == expected).all()
+def test_16_bits_and_floats_from_0_to_1_become_8_bits(tmp_path):
+    for name in "a.png", "a.tif":
+        save_pixels(tmp_path / name, 26214, "u2")  # 0.4 · 65535
+    (tmp_path / "a.pgm").write_bytes(b"P2 1 1 65535 26214")
+    save_pixels(tmp_path / "b.tif", 0.4, "f4")
+    for path in tmp_path.iterdir():
+        assert (readers.read_image(path, 1, False) == 102).all()
 
 
 @pytest.mark.parametrize(
     "pixels", [(255, "i4"), (-1, "i4"), (255, "f4"), (-1, "f4"), (np.nan, "f4")]
 )
 def test_pixels_whose_white_is_unknown(tmp_path, pixels):
-    save_pixels(tmp_path / "a.tif", pixels)
+    save_pixels(tmp_path / "a.tif", *pixels)
     with pytest.raises(ValueError, match="whose range is unknown|floats outside"):
         readers.read_image(tmp_path / "a.tif", 8, False)
 
@@ -226,20 +218,14 @@ def test_images_are_cropped_to_their_center(tmp_path):
 # Folders of images
 
 
-def image_folder(root, names, not_images=()):
-    """Save gray squares, each 3 lighter than the last, and files that are no images."""
-    for i, name in enumerate([*names, *not_images]):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        if name in names:
-            PIL.Image.new("L", (30, 30), 3 * i).save(root / name)
-        else:
-            (root / name).write_bytes(b"no image")
-
-
-def test_subfolders_are_classes(tmp_path, capsys):
-    names = [f"{kind}/{i}.png" for kind in ("cat", "dog/old") for i in range(10)]
-    image_folder(tmp_path, names, ["cat/\nx.txt", "a.png", ".hid/x.png", "dog/.x.png"])
-    arrays = readers.read_image_folder(tmp_path, 8, False)
+def test_subfolders_and_links_to_folders_are_classes(tmp_path, capsys):
+    kinds, folder = ("near/cat", "far/old"), tmp_path / "near"
+    save_images(tmp_path, [f"{kind}/{i}.png" for kind in kinds for i in range(10)])
+    (folder / "dog").symlink_to(tmp_path / "far")
+    (folder / ".hidden").mkdir()
+    for name in "cat/\nx.txt", "a.png", ".hidden/x.png", "dog/.x.png":
+        (folder / name).write_bytes(b"no image")
+    arrays = readers.read_image_folder(folder, 8, False)
     assert arrays["x_train"].shape == (20, 8, 8)
     assert arrays["x_train"][:, 0, 0].tolist() == list(range(0, 60, 3))
     assert arrays["y_train"].tolist() == ["cat"] * 10 + ["dog"] * 10
@@ -247,38 +233,39 @@ def test_subfolders_are_classes(tmp_path, capsys):
     assert capsys.readouterr().err == note
 
 
-def test_unreadable_names_and_files_outside_of_classes_are_skipped(tmp_path, capsys):
-    image_folder(tmp_path, ["dog/a.png"])
-    for name, reason in (("cat", "No such file"), ("b.png", "not in the folder of a")):
-        if name == "cat":
-            (tmp_path / name).symlink_to("gone")
-        else:
-            (tmp_path / "cat").unlink()
-            image_folder(tmp_path, [name])
-        assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
-        note = f"note: skipped 1 of 2 files ({name}: {reason}"
-        assert capsys.readouterr().err.startswith(note)
+def save_bomb(path):
+    PIL.Image.new("1", (20_000, 20_000)).save(path)
+
+
+SKIPPED = {
+    "cat": (lambda path: path.symlink_to("gone"), "No such file"),
+    "b.png": (lambda path: path.touch(), "not an image"),
+    "c.png": (lambda path: ramp().save(path), "not in the folder of a class"),
+    "dog/bomb.png": (save_bomb, "Image size"),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_what_is_no_image_of_a_class_is_skipped(tmp_path, capsys, name):
+    save_images(tmp_path, ["dog/a.png"])
+    make, reason = SKIPPED[name]
+    make(tmp_path / name)
+    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
+    note = f"note: skipped 1 of 2 files ({name}: {reason}"
+    assert capsys.readouterr().err.startswith(note)
 
 
 def test_a_folder_without_subfolders_has_no_classes(tmp_path, capsys):
-    image_folder(tmp_path, [f"{i}.png" for i in range(10)])
+    save_images(tmp_path, [f"{i}.png" for i in range(10)])
     arrays = readers.read_image_folder(tmp_path, 8, True)
     assert arrays.keys() == {"x_train"}
     assert arrays["x_train"].shape == (10, 8, 8, 3)
     assert capsys.readouterr() == ("", "")
 
 
-def test_links_to_class_folders_are_followed(tmp_path):
-    image_folder(tmp_path / "far", ["1.png", "2.png"])
-    image_folder(tmp_path / "near" / "cat", ["3.png"])
-    (tmp_path / "near" / "dog").symlink_to(tmp_path / "far")
-    arrays = readers.read_image_folder(tmp_path / "near", 8, False)
-    assert arrays["y_train"].tolist() == ["cat", "dog", "dog"]
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_named_pipes_are_not_opened(tmp_path):
-    image_folder(tmp_path, ["a.png"])
+    save_images(tmp_path, ["a.png"])
     for name in ("b.png", "train-images-idx3-ubyte", "c.npz"):
         os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match="fewer than 5 images"):
@@ -290,32 +277,22 @@ def test_named_pipes_are_not_opened(tmp_path):
 def test_folders_without_images(tmp_path):
     with pytest.raises(UserError, match="has no readable files"):
         readers.read_image_folder(tmp_path, 28, False)
-    image_folder(tmp_path, [], ["a.png", "b.txt"])
+    for name in "a.png", "b.txt":
+        (tmp_path / name).write_bytes(b"no image")
     says = r"has no images .*: skipped 2 of 2 files \(a.png: not an image, ...\)"
     with pytest.raises(UserError, match=says):
         readers.read_image_folder(tmp_path, 28, False)
 
 
-def test_decompression_bombs_are_skipped(tmp_path, capsys):
-    image_folder(tmp_path, ["a.png"])
-    PIL.Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
-    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
-    assert "files (bomb.png: Image size" in capsys.readouterr().err
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
 def test_a_folder_without_permission():
-    # Other users cannot enter pytest's own folders.
-    folder = pathlib.Path(tempfile.mkdtemp())
-    image_folder(folder, ["a.png"])
-    folder.chmod(0)
     user = os.geteuid()
-    try:
-        if user == 0:
-            os.seteuid(65534)  # root may read everything
-        with pytest.raises(UserError, match="no readable files"):
-            data.load(str(folder))
-    finally:
-        os.seteuid(user)
-        folder.chmod(0o700)
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory() as folder:  # Others cannot enter pytest's own.
+        save_images(pathlib.Path(folder), ["a.png"])
+        os.chmod(folder, 0)
+        os.seteuid(user or 65534)  # root may read everything
+        try:
+            with pytest.raises(UserError, match="no readable files"):
+                data.load(folder)
+        finally:
+            os.seteuid(user)

@@ -10,13 +10,6 @@ import reconstruct
 from vae_mnist import VAE, Config, load_vae
 
 
-def test_psnr_of_a_known_error():
-    images = np.array([[[0.0, 0.5], [1.0, 0.25]]])
-    error = reconstruct.mean_squared_error(images + [[0.1, -0.1], [0.1, -0.1]], images)
-    assert error == pytest.approx(0.01)
-    assert reconstruct.psnr(error) == pytest.approx(20)  # 10·log10(1 / 0.01)
-
-
 def test_noise_is_gaussian_and_clipped():
     gray = np.full((200, 20, 20), 128, "uint8")
     noisy = reconstruct.add_noise(gray, 0.1, seed=0) / 255
@@ -27,14 +20,6 @@ def test_noise_is_gaussian_and_clipped():
     assert (
         reconstruct.add_noise(gray, 0.1, 0) != reconstruct.add_noise(gray, 0.1, 1)
     ).any()
-
-
-def drawn(figure, labels):
-    """The one picture in a figure, whose lines must be called `labels`."""
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == labels
-    (image,) = axes.images
-    return image.get_array()
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4, 3), (500, 6, 3)])
@@ -58,16 +43,14 @@ def test_rows_show_what_they_say_in_lines_of_20(shape):
     assert drawn.height / figure.dpi < reconstruct.MAX_HEIGHT + 1
 
 
-def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    arguments = ["--weights", weights, "--noise", 0.3, "--count", 6]
-    result = run_here("reconstruct.py", *arguments)
-    assert (result.status, result.stderr) == (0, "")
-    pairs = re.findall(r"error ([\d.]+)  PSNR ([\d.]+) dB", result.stdout)
+@pytest.mark.usefixtures("drawn")
+def test_the_errors_that_are_printed(weights, succeeds):
+    command = ["reconstruct.py", "--weights", weights, "--noise", 0.3, "--count", 6]
+    stdout = succeeds(*command)
+    pairs = re.findall(r"error ([\d.]+)  PSNR ([\d.]+) dB", stdout)
     assert len(pairs) == 2
     for error, psnr in pairs:
         assert 10 * np.log10(1 / float(error)) == pytest.approx(float(psnr), abs=0.1)
-    assert [path.name for path in tmp_path.iterdir()] == ["reconstruction.png"]
     # The errors are those of all held-out images, whatever the picture shows.
     vae, _ = load_vae(weights)
     originals = bars(60, 1)[0]
@@ -76,22 +59,21 @@ def test_the_picture_and_the_errors(weights, run_here, tmp_path, monkeypatch):
     for (error, _), seen in zip(pairs, (noisy / 255, decoded), strict=True):
         expected = ((seen - originals / 255) ** 2).mean()
         assert float(error) == pytest.approx(expected, abs=6e-5)
-    other = run_here("reconstruct.py", *arguments, "--seed", 1).stdout
-    assert other != result.stdout
+    assert succeeds(*command, "--seed", 1) != stdout
 
 
-def test_noise_is_remembered(run_here, npz, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("here")
+def test_noise_is_remembered(succeeds, npz):
     vae = VAE((12, 12), Config(hidden=(4,), noise=0.25))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
-    assert "noise 0.25" in run_here("reconstruct.py").stdout
-    assert "noise" not in run_here("reconstruct.py", "--noise", 0).stdout
-    result = run_here("reconstruct.py", "--noise", 1e-6)
-    assert re.search(r"noise 1e-06 +mean squared error 0.0000  PSNR inf", result.stdout)
+    assert "noise 0.25" in succeeds("reconstruct.py")
+    assert "noise" not in succeeds("reconstruct.py", "--noise", 0)
+    stdout = succeeds("reconstruct.py", "--noise", 1e-6)
+    assert re.search(r"noise 1e-06 +mean squared error 0.0000  PSNR inf", stdout)
 
 
-def test_a_binarized_vae_sees_black_and_white(run_here, npz, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("here")
+def test_a_binarized_vae_sees_black_and_white(succeeds, npz, monkeypatch):
     seen, encode = [], VAE.encode
 
     def spy(vae, images):
@@ -101,6 +83,6 @@ def test_a_binarized_vae_sees_black_and_white(run_here, npz, tmp_path, monkeypat
     monkeypatch.setattr(VAE, "encode", spy)
     vae = VAE((12, 12), Config(hidden=(4,), binarize=True))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
-    assert run_here("reconstruct.py").status == 0
+    succeeds("reconstruct.py")
     (images,) = seen
     assert set(np.unique(images)) == {0, 255}

@@ -9,13 +9,11 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, ROOT, arrays, call, largest_file, no_xla, on, run_script
+from conftest import BACKENDS, Job, arrays, largest_file, on, run_script, train
 
 import vae_mnist
 from support import training, weights
@@ -26,12 +24,11 @@ SNAPSHOTS = ("--snapshots", "moments")
 CHECKPOINT = "m.checkpoint.weights.h5"
 
 
-def options(npz, epochs=EPOCHS, **more):
+def options(npz, **more):
     """Return options of a small model that uses all kinds of random numbers."""
     known = {"data": npz, "weights": "m.weights.h5", "log": "log.csv", "noise": 0.1}
-    known |= {"hidden": 8, "batch_size": 50, "epochs": epochs} | more
-    pairs = [("--" + k.replace("_", "-"), v) for k, v in known.items() if v is not None]
-    return ["--binarize", *(part for pair in pairs for part in pair)]
+    known |= {"hidden": 8, "batch-size": 50, "epochs": EPOCHS} | more
+    return ["--binarize", *(f"--{name}={value}" for name, value in known.items())]
 
 
 def losses(path="log.csv"):
@@ -62,23 +59,21 @@ def assert_same_as(uninterrupted, folder):
 def uninterrupted(npz, tmp_path_factory):
     """Return the folder of a run with snapshots that nothing stopped."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    with no_xla(few_steps=True), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert call("vae_mnist.py", *options(npz), *SNAPSHOTS) == 0
+        train(*options(npz), *SNAPSHOTS, few_steps=True)
     return folder
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Train in an empty folder, without the compiler's delay."""
-    monkeypatch.chdir(tmp_path)
-    with no_xla(few_steps=True):
-        yield tmp_path
+def here(here, eager):
+    """Train in an empty folder."""
+    return here
 
 
 @pytest.fixture
 def finished(uninterrupted, here):
-    """Return a folder, now the current one, with a copy of a finished run."""
+    """Work in a folder with a copy of a finished run. Return its path."""
     for name in "m.weights.h5", "log.csv":
         shutil.copy(uninterrupted / name, here)
     return here
@@ -111,7 +106,7 @@ def press_ctrl_c():
     [("on_train_batch_end", 1), ("on_test_batch_end", 2), ("on_epoch_end", 2)],
 )
 def test_interrupted_and_resumed_a_run_ends_as_if_never_interrupted(
-    run_here, uninterrupted, npz, here, event, epoch
+    run_here, succeeds, uninterrupted, npz, here, event, epoch
 ):
     pathlib.Path("m.weights.h5").write_bytes(b"finished earlier")
     with during(event, epoch, press_ctrl_c):
@@ -129,10 +124,9 @@ def test_interrupted_and_resumed_a_run_ends_as_if_never_interrupted(
     assert files() - {"log.csv"} == {"m.weights.h5", "moments", CHECKPOINT}
     assert pathlib.Path("m.weights.h5").read_bytes() == b"finished earlier"
     vae_mnist.load_vae(CHECKPOINT)
-    result = run_here("vae_mnist.py", *RESUME, *SNAPSHOTS)
-    assert (result.status, result.stderr) == (0, "")
-    assert f"epoch {done + 1}/{EPOCHS}" in result.stdout
-    assert f"epoch {done}/" not in result.stdout
+    stdout = succeeds("vae_mnist.py", *RESUME, *SNAPSHOTS)
+    assert f"epoch {done + 1}/{EPOCHS}" in stdout
+    assert f"epoch {done}/" not in stdout
     assert files("moments") == files(uninterrupted / "moments")
     assert_same_as(uninterrupted, here)
 
@@ -171,9 +165,8 @@ def test_a_second_ctrl_c_does_not_wait(run_here, npz, here):
 # Resuming
 
 
-def test_a_finished_run_can_be_continued(uninterrupted, run_here, finished):
-    result = run_here("vae_mnist.py", *RESUME, "--epochs", EPOCHS + 2)
-    assert (result.status, result.stderr) == (0, "")
+def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
+    succeeds("vae_mnist.py", *RESUME, "--epochs", EPOCHS + 2)
     rows = losses()
     assert rows[:EPOCHS] == losses(uninterrupted / "log.csv")
     assert [row["epoch"] for row in rows] == [str(i) for i in range(1, EPOCHS + 3)]
@@ -189,30 +182,21 @@ def test_a_finished_run_can_be_continued(uninterrupted, run_here, finished):
         (["--seed", 1], "was trained with another --seed"),
         (["--no-binarize"], "was trained with another --binarize"),
         (["--data", "other.npz"], "was trained on other images"),
-        (["--epochs", EPOCHS], f"has been trained for {EPOCHS} epochs already"),
         ([], f"has been trained for {EPOCHS} epochs already"),
         (["--beta", "-1"], "--beta -1"),
     ],
 )
-def test_what_contradicts_the_run_is_a_mistake(finished, run_here, more, says):
+def test_what_contradicts_the_run_is_a_mistake(finished, fails, more, says):
     np.savez("other.npz", x_train=np.zeros((20, 12, 12), "uint8"))
-    before = {path: path.read_bytes() for path in finished.iterdir()}
-    epochs = ["--epochs", EPOCHS + 1] if more and more[0] != "--epochs" else []
-    result = run_here("vae_mnist.py", *RESUME, *epochs, *more)
-    assert result.status == 1
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
-    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+    fails("vae_mnist.py", *RESUME, *more, says=says)
 
 
 def test_a_complete_checkpoint_only_gets_its_final_name(
-    uninterrupted, finished, run_here
+    uninterrupted, finished, succeeds
 ):
     # As kill -9 between the last epoch and the end leaves it.
     os.rename("m.weights.h5", CHECKPOINT)
-    result = run_here("vae_mnist.py", *RESUME)
-    assert (result.status, result.stderr) == (0, "")
+    succeeds("vae_mnist.py", *RESUME)
     assert_same_as(uninterrupted, finished)
 
 
@@ -248,12 +232,12 @@ def test_a_run_stops_where_another_writes_the_same_file(
 # Links, full disks, divergence
 
 
-def test_a_link_stays_and_its_checkpoint_lies_beside_the_file(run_here, npz, here):
+def test_a_link_stays_and_its_checkpoint_lies_beside_the_file(succeeds, npz, here):
     (here / "folder").mkdir()
     (here / "m.weights.h5").symlink_to(here / "folder" / "real.weights.h5")
     seen = []
     with during("on_epoch_end", 2, lambda: seen.append(files("folder"))):
-        assert run_here("vae_mnist.py", *options(npz, epochs=2)).status == 0
+        succeeds("vae_mnist.py", *options(npz, epochs=2))
     assert seen == [{"real.checkpoint.weights.h5"}]
     assert (here / "m.weights.h5").is_symlink()
     assert files("folder") == {"real.weights.h5"}
@@ -261,9 +245,8 @@ def test_a_link_stays_and_its_checkpoint_lies_beside_the_file(run_here, npz, her
 
 
 def test_a_run_whose_disk_fills_up_can_be_resumed(run_here, uninterrupted, npz, here):
-    disk = contextlib.ExitStack()
-    fill = lambda: disk.enter_context(largest_file(20_000))  # noqa: E731
-    with disk, during("on_epoch_end", 3, fill):
+    disk, full = contextlib.ExitStack(), largest_file(20_000)
+    with disk, during("on_epoch_end", 3, lambda: disk.enter_context(full)):
         result = run_here("vae_mnist.py", *options(npz))
     assert result.status == 1
     assert result.stderr == f"error: cannot write {here / CHECKPOINT}: File too large\n"
@@ -285,6 +268,7 @@ def test_divergence_leaves_the_older_weights(run_here, npz, here):
     ("option", "name", "says"),
     [
         ("weights", "no/m.weights.h5", "cannot write no/m.weights.h5: No such file"),
+        ("weights", "m.h5", "the name must end in .weights.h5"),
         ("log", "no/log.csv", "cannot write no/log.csv: No such file"),
         ("log", "m.weights.h5", "the name must end in .csv"),
     ],
@@ -295,32 +279,18 @@ def test_files_that_cannot_be_written_are_found_before_training(
     fails("vae_mnist.py", *options(npz, **{option: name}), says=says)
 
 
-def test_every_epoch_and_every_seed_draws_other_noise(run_here, npz, here):
+@pytest.mark.usefixtures("here")
+def test_every_epoch_and_every_seed_draws_other_noise(succeeds, npz):
     frozen = options(npz, epochs=2, learning_rate=0)
-    assert run_here("vae_mnist.py", *frozen).status == 0
+    succeeds("vae_mnist.py", *frozen)
     first = losses()
     for name in "reconstruction", "val_reconstruction", "val_kl":
         assert len({row[name] for row in first}) == 2
-    assert run_here("vae_mnist.py", *frozen, "--seed", 1, "--epochs", 1).status == 0
+    succeeds("vae_mnist.py", *frozen, "--seed", 1, "--epochs", 1)
     assert losses()[0]["loss"] != first[0]["loss"]
 
 
 # Processes of their own: with XLA and several steps per call, as users train
-
-
-def start(folder, *arguments, env=None):
-    """Start vae_mnist.py, with its output in a file of the folder."""
-    command = [sys.executable, ROOT / "vae_mnist.py", *map(str, arguments)]
-    with open(folder / "output.txt", "w") as output:
-        return subprocess.Popen(
-            command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT
-        )
-
-
-def wait_for_epoch(process, folder, number=1):
-    while (folder / "output.txt").read_text().count("\nepoch ") < number:
-        assert process.poll() is None, (folder / "output.txt").read_text()
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -331,15 +301,15 @@ def test_kills_at_random_moments(npz, tmp_path):
     run_script("vae_mnist.py", *arguments, cwd=tmp_path / "whole")
     for _ in range(8):
         resume = ["--resume"] if (folder / CHECKPOINT).exists() else []
-        run = start(folder, *arguments, *resume)
+        run = Job(folder, *arguments, *resume)
         if rng.random() < 0.8:
-            wait_for_epoch(run, folder)
+            run.wait_for_epoch(1)
             time.sleep(rng.uniform(0, 0.2))
         else:  # while it starts, or compiles
             time.sleep(rng.uniform(0, 8))
         run.kill()
         assert run.wait() == -signal.SIGKILL
-    assert run_script("vae_mnist.py", *RESUME, cwd=folder).status == 0
+    assert run_script("vae_mnist.py", *RESUME, cwd=folder).returncode == 0
     assert_same_as(tmp_path / "whole", folder)
 
 
@@ -351,15 +321,15 @@ def test_on_each_backend(npz, tmp_path, backend):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    assert run_script("vae_mnist.py", *arguments, cwd=whole, env=env).status == 0
-    run = start(parts, *arguments, *SNAPSHOTS, env=env)
-    wait_for_epoch(run, parts, 3)
+    assert run_script("vae_mnist.py", *arguments, cwd=whole, env=env).returncode == 0
+    run = Job(parts, *arguments, *SNAPSHOTS, env=env)
+    run.wait_for_epoch(3)
     run.send_signal(signal.SIGINT)
     assert run.wait(200) == 130
     *_, last = (parts / "output.txt").read_text().splitlines()
     assert re.match(r"stopped after epoch \d+: continue with --resume, ", last)
     done = run_script("vae_mnist.py", *RESUME, cwd=parts, env=env)
-    assert (done.status, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
     assert {"000.00.weights.h5", "003.00.weights.h5"} <= files(parts / "moments")
     shutil.rmtree(parts / "moments")
     assert_same_as(whole, parts)

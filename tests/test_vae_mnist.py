@@ -4,11 +4,10 @@ import traceback
 
 import numpy as np
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT, bars, bernoulli_loss, call, gaussian_kl, no_xla
 from scipy import stats
 
 import vae_mnist
-from support import data
 from support.backend import keras, ops
 from vae_mnist import VAE, Config
 
@@ -26,18 +25,6 @@ def apply(formula, *arrays):
 
 
 # Formulas
-
-
-def bernoulli_loss(x, logits):
-    """Return −Σ x·log p + (1 − x)·log(1 − p), p = sigmoid(logits), by logaddexp."""
-    x, logits = np.float64(x), np.float64(logits)
-    white, black = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
-    return -(x * white + (1 - x) * black).sum(axis=-1)
-
-
-def gaussian_kl(mean, log_sigma):
-    variance = np.exp(np.float64(log_sigma)) ** 2
-    return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
 
 
 def test_kl_equals_monte_carlo():
@@ -184,18 +171,18 @@ def test_denoising_compares_with_the_clean_image(training):
 # The training
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_it_can_learn_20_images_by_heart():
     images = (255 * RNG.integers(0, 2, (20, 6, 5))).astype("uint8")
     config = Config(hidden=(64,), latent_dim=8, beta=0.01, epochs=16, batch_size=20)
     config.learning_rate = 3e-3
     many = np.tile(images, (50, 1, 1))  # 50 steps per epoch, for speed
-    history = vae_mnist.train(VAE((6, 5), config), many, images, verbose=0).history
+    with no_xla():
+        history = vae_mnist.train(VAE((6, 5), config), many, images, verbose=0).history
     assert history["reconstruction"][0] > 5  # 30 fair coins: 30·log 2 = 20.8 nats
     assert history["val_reconstruction"][-1] < 1
 
 
-@pytest.mark.usefixtures("without_xla")
+@pytest.mark.usefixtures("eager")
 def test_held_out_images_are_evaluated_on_but_never_trained_on():
     images, trained = images_of(40, (5, 5)), []
     for held_out in (images[:10], np.zeros((10, 5, 5), "uint8")):
@@ -209,7 +196,7 @@ def test_held_out_images_are_evaluated_on_but_never_trained_on():
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("without_xla")
+@pytest.mark.usefixtures("eager")
 def test_two_steps_of_rmsprop_with_momentum_and_cosine_decay():
     """For a constant gradient g, Keras' average after n steps is v = (1 − 0.9ⁿ)·g².
 
@@ -236,20 +223,17 @@ def test_deeper_networks_take_smaller_steps(depth):
     assert options["validation_batch_size"] == 3  # 1 % of a small set
 
 
-@pytest.mark.usefixtures("without_xla")
-def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("eager", "here")
+def test_options_reach_the_model(succeeds, npz):
     options = ["--hidden", 8, 4, "--latent-dim", 3, "--activation", "elu", "--beta", 2]
     options += ["--noise", 0.5, "--binarize", "--epochs", 1, "--learning-rate", 0]
-    result = run_here("vae_mnist.py", "--data", npz, *options)
-    assert (result.status, result.stderr) == (0, "")
-    assert "+ 2 · KL " in result.stdout
+    assert "+ 2 · KL " in succeeds("vae_mnist.py", "--data", npz, *options)
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
     expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, None, 0.0, data=str(npz))
     assert vae.config == expected
     # Without a learning rate, the biases still draw the mean image.
-    pixels = data.load(npz).x_train.reshape(250, -1) / 255
+    pixels = bars(250, 0)[0].reshape(250, -1) / 255
     drawn = 1 / (1 + np.exp(-vae.decoder.get_layer("logits").get_weights()[1]))
     np.testing.assert_allclose(drawn, (pixels.sum(axis=0) + 1) / 252, rtol=1e-5)
 
@@ -258,28 +242,20 @@ def test_options_reach_the_model(run_here, npz, tmp_path, monkeypatch):
 
 MISTAKES = {  # an edit; the line that it breaks, if that is another
     "a typo in a name": ("ops.softplus(logits)", "ops.softplus(logit)"),
-    "a wrong width": (
-        "Input([config.latent",
-        "Input([1 + config.latent",
-        "= decoder(z)",
-    ),
+    "a wrong width": ("Input([config", "Input([1 + config", "= decoder(z)"),
     "a convolution of flat pixels": ("Dense(units, config.activation)", "Conv2D(9, 3)"),
     "NumPy on a tensor": ("ops.exp(z_log_sigma) *", "np.exp(z_log_sigma) *"),
-    "a typo inside the Lambda": (
-        "normal(ops.shape(z_mean)",
-        "normal(ops.shape(z_maen)",
-    ),
+    "a typo inside the Lambda": ("ops.shape(z_mean)", "ops.shape(z_maen)"),
     "a wrong shape in the loss": ("- x * logits, axis", "- x[:, 1:] * logits, axis"),
 }
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_in_the_lesson_shows_its_line(npz, tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_in_the_lesson_shows_its_line(npz, here, name):
     old, new, *_ = MISTAKES[name]
     source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
     assert old in source
-    edited, script = source.replace(old, new, 1), tmp_path / "vae_mnist.py"
+    edited, script = source.replace(old, new, 1), here / "vae_mnist.py"
     script.write_text(edited, encoding="utf-8")
     keras.config.enable_traceback_filtering()  # as at the start of a process
     with pytest.raises(Exception) as mistake:
