@@ -153,7 +153,7 @@ def test_settings_and_history_survive(vae, tmp_path):
 @pytest.mark.parametrize("hidden", [1, 1000])
 def test_the_room_that_is_reserved_is_enough(tmp_path, monkeypatch, hidden):
     vae = vae_mnist.VAE((12, 12), vae_mnist.Config(hidden=(hidden,)))
-    vae.compile(keras.optimizers.RMSprop(momentum=0.9, centered=True))
+    vae.compile(keras.optimizers.RMSprop(momentum=0.9))
     vae.optimizer.build(vae.trainable_variables)
     reserved, replacing = [], weights.replacing
     monkeypatch.setattr(
