@@ -14,7 +14,8 @@ import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
 BACKENDS = ("tensorflow", "jax", "torch")
-FROM_ZERO = ("seed", "dims", "image")  # integers that number things; others count them
+# Options that may be 0; the others count things.
+FROM_ZERO = ("beta", "dims", "image", "learning_rate", "noise", "range", "seed")
 Options = typing.TypeVar("Options")  # a dataclass of them
 
 
@@ -119,6 +120,6 @@ def check(options: Options) -> None:
         if value in ("", ()):
             raise UserError(f"{name} is empty: leave it out or give a value")
         for number in value if isinstance(value, tuple) else (value,):
-            least = int(type(number) is int and field.name not in FROM_ZERO)
+            least = int(field.name not in FROM_ZERO)
             if type(number) in (int, float) and not least <= number < 2**32:
                 raise UserError(f"{name} {number}: give a number from {least} up")

@@ -96,6 +96,11 @@ def test_impossible_values_end_in_one_line(fails, option):
     fails("vae_mnist.py", *option.split(), says=option.split("=")[0].split()[0])
 
 
+def test_an_integer_will_do_for_a_float():
+    config = vae_mnist.Config(beta=0, noise=0, learning_rate=1)
+    assert cli.make(vae_mnist.Config, dataclasses.asdict(config)) == config
+
+
 @pytest.mark.parametrize("backend", ["nonsense", "numpy"])
 def test_backends_that_cannot_train_end_in_one_line(fails, monkeypatch, backend):
     monkeypatch.setenv("KERAS_BACKEND", backend)
