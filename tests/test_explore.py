@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, bars, save_untrained
+from conftest import ROOT, bars, gaussian_kl, save_untrained
 from PIL import Image
 
 import explore
@@ -129,10 +129,6 @@ class Reference:
         log_prior = -np.square(z).sum(axis=1) / 2 - np.log(2 * np.pi)
         joint = log_prior - self.reconstruction(images, z)
         return -np.logaddexp.reduce(joint, axis=1) - 2 * np.log(2 * reach / side)
-
-
-def kl_divergence(z_mean, z_log_sigma):
-    return (np.exp(2 * z_log_sigma) + z_mean**2 - 1 - 2 * z_log_sigma).sum(axis=-1) / 2
 
 
 def make_vae(shape, seed=7, sharpen=1, **options):
@@ -345,7 +341,7 @@ def test_the_arithmetic_runs_in_node_without_a_browser(sharpen):
     )
     found = np.array(json.loads(done.stdout))
     expected = [np.diag(reference.reconstruction(images, z_mean))]
-    expected += [kl_divergence(z_mean, z_log_sigma), np.ones(6)]
+    expected += [gaussian_kl(z_mean, z_log_sigma), np.ones(6)]
     expected = np.column_stack([z_mean, z_log_sigma, *expected])
     np.testing.assert_allclose(found[:, :-1], expected, atol=1e-9)
     truth = reference.negative_log_p(images, side=500)
@@ -363,7 +359,7 @@ def test_the_loss_and_what_is_true(page, i, model, beta):
     z_mean, z_log_sigma = reference.encode(x)
     noise = np.random.default_rng(0).standard_normal((20_000, 2))
     losses = reference.reconstruction(x, z_mean + np.exp(z_log_sigma) * noise)
-    kl, error = kl_divergence(z_mean, z_log_sigma)[0], losses.std() / 1000**0.5
+    kl, error = gaussian_kl(z_mean, z_log_sigma)[0], losses.std() / 1000**0.5
     here, mean = reference.reconstruction(x, z_mean), page.number("reconstruction-loss")
     assert mean == pytest.approx(losses.mean(), abs=5 * error + 0.06)
     shown = float(page.element("error").text[2:])
