@@ -79,7 +79,7 @@ def draw_latent_plane(
     area = np.clip(80_000 / len(points), 8, 40)  # small, but not sparse
     pictures.draw_clusters(axes, points, labels, class_names, reach, area, 13)
     if outside := int((np.abs(points) > reach).any(axis=1).sum()):
-        title += f", {outside:,} of them outside"
+        title += f", {outside:,} beyond the frame"
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
     for axes in others:
         values = reach * (np.arange(SIZE) + 0.5) / SIZE * 2 - reach

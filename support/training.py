@@ -163,10 +163,11 @@ class Run(keras.callbacks.Callback):
     def report(self) -> None:
         """Print the held-out loss, and what to do next."""
         last, beta = self.history[-1], self.config.beta
+        weight = "" if beta == 1 else f"{beta:g} · "
         print(
             f"held-out loss {last['val_loss']:.2f} nats per image"
             f" = reconstruction {last['val_reconstruction']:.2f}"
-            f" + {beta:g} · KL {last['val_kl']:.2f}"
+            f" + {weight}KL {last['val_kl']:.2f}"
         )
         option = "" if self.path == WEIGHTS else f" --weights {shlex.quote(self.path)}"
         if self.team.process == 0:

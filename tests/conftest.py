@@ -136,9 +136,9 @@ class Job(subprocess.Popen):
         redirect = {"stdout": self.output.open("w"), "stderr": subprocess.STDOUT}
         super().__init__(command, cwd=folder, env=env, **redirect)
 
-    def wait_for_epoch(self, number):
-        """Wait until the line of a completed epoch has been written."""
-        while f"\nepoch {number}/" not in self.output.read_text():
+    def wait_for(self, text):
+        """Wait until the output contains a text."""
+        while text not in self.output.read_text():
             assert self.poll() is None, self.output.read_text()
             time.sleep(0.01)
 

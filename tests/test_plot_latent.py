@@ -93,7 +93,7 @@ def test_strays_do_not_widen_the_axes_and_are_counted():
     assert axes.get_ylim() == (left, right) and left == -right and 3.9 < right < 4.5
     outside = (np.abs(points).max(axis=1) > right).sum()
     assert 3 <= outside <= 5
-    assert axes.get_title() == f"all, {outside} of them outside"
+    assert axes.get_title() == f"all, {outside} beyond the frame"
     assert axes.get_aspect() == 1
 
 
