@@ -257,8 +257,9 @@ def main(config: Config) -> None:
     backend.set_seed(config.seed)
     vae = VAE(dataset.x_train.shape[1:], run.config)
     vae.adapt(dataset.x_train)
+    options = {"callbacks": run.callbacks, "verbose": 0}
     with run:
-        train(vae, *run.images, **run.fit_options)
+        train(vae, run.images, run.held_out, run.first_epoch, **options)
     run.report()
 
 

@@ -29,7 +29,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None) -> None:
         epochs, done = self.params["epochs"], len(self.run.history)
-        print(f"training on {len(self.run.images[0]):,} images, {epochs} epochs")
+        print(f"training on {len(self.run.images):,} images, {epochs} epochs")
         self.task = self.bar.add_task("", total=epochs, completed=done)
         self.share = self.model.steps_per_execution / self.params["steps"]
         self.bar.start()

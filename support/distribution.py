@@ -45,8 +45,11 @@ def join() -> Team:
     return Team(jax.process_index(), jax.process_count(), devices)
 
 
-def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | None]:
-    """Return the (training, held-out) images of this process, and its batch size.
+Share = tuple[np.ndarray, np.ndarray, int | None]
+
+
+def share(dataset, batch_size: int | None, team: Team) -> Share:
+    """Return the training and held-out images of this process, and its batch size.
 
     batch_size: of all processes together, None for the default. To make all shares the
     same size, leave out up to devices − 1 training images and repeat held-out images.
@@ -54,7 +57,7 @@ def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | Non
     """
     images, held_out = dataset.x_train, dataset.x_test
     if team.devices == 1:
-        return (images, held_out), batch_size
+        return images, held_out, batch_size
     if not batch_size:
         batch_size = math.ceil(default_batch_size(len(images)) / team.devices)
         batch_size *= team.devices
@@ -65,7 +68,7 @@ def share(dataset, batch_size: int | None, team: Team) -> tuple[tuple, int | Non
     times = math.lcm(len(held_out), team.devices) // len(held_out)
     held_out = np.repeat(held_out, times, axis=0)
     mine = slice(team.process, None, team.processes)
-    return (images[mine], held_out[mine]), batch_size // team.processes
+    return images[mine], held_out[mine], batch_size // team.processes
 
 
 @contextlib.contextmanager

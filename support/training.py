@@ -30,8 +30,7 @@ PLACES = {"weights", "log", "snapshots", "resume", "distributed"}  # options not
 class Run(keras.callbacks.Callback):
     """One training run: a callback of Keras' `fit`, and a `with` statement around it.
 
-    config: the options of vae_mnist.py. Build the VAE with `run.config`, and pass
-    `run.images` and `run.fit_options` to `train`.
+    config: the options of vae_mnist.py; build the VAE with `run.config`.
     Raises UserError if the files cannot be written or the run cannot be resumed.
     """
 
@@ -61,14 +60,13 @@ class Run(keras.callbacks.Callback):
             note = f"note: replacing {self.checkpoint.name}; --resume would continue it"
             print(note, file=sys.stderr)
         self.team = distribution.join() if config.distributed else distribution.Team()
-        self.images, size = distribution.share(dataset, config.batch_size, self.team)
-        self.config = dataclasses.replace(config, batch_size=size)
-        self.progress = Progress(self)
-        callbacks = [self, self.progress]
+        mine = distribution.share(dataset, config.batch_size, self.team)
+        self.images, self.held_out, batch_size = mine
+        self.config = dataclasses.replace(config, batch_size=batch_size)
+        self.first_epoch, self.progress = len(self.history), Progress(self)
+        self.callbacks = [self, self.progress]
         if config.snapshots and self.team.process == 0:
-            callbacks.append(Snapshots(config.snapshots, self))
-        done = len(self.history)
-        self.fit_options = {"callbacks": callbacks, "initial_epoch": done, "verbose": 0}
+            self.callbacks.append(Snapshots(config.snapshots, self))
 
     def read_resumable(self, epochs: int) -> weights.History:
         """Return the history of the run to resume; raise UserError if it differs."""

@@ -11,7 +11,6 @@ import pytest
 from conftest import BACKENDS, Job, arrays, bars, on, run_script
 
 from support import backend, distribution, weights
-from support.backend import ops
 from support.cli import UserError
 
 needs_jax = pytest.mark.skipif("jax" not in BACKENDS, reason="JAX is not installed")
@@ -32,15 +31,15 @@ def test_shares_are_equal_and_hold_all_held_out_images(
     teams = [distribution.Team(i, processes, devices) for i in range(processes)]
     source = dataset(images, held_out)
     shares = [distribution.share(source, 4 * devices, team) for team in teams]
-    assert {size for _, size in shares} == {4 * local_devices}
-    parts = [[ops.convert_to_numpy(part) for part in both] for both, _ in shares]
-    for each in zip(*parts, strict=True):
-        assert len({len(part) for part in each}) == 1
-        assert len(each[0]) % local_devices == 0
-    trained = np.concatenate([share[0] for share in parts])
+    trained, held, sizes = zip(*shares, strict=True)
+    assert set(sizes) == {4 * local_devices}
+    for parts in trained, held:
+        assert len({len(part) for part in parts}) == 1
+        assert len(parts[0]) % local_devices == 0
+    trained = np.concatenate(trained)
     assert len(set(trained)) == len(trained)
     assert images - devices < len(trained) <= images
-    counts = np.bincount(np.concatenate([share[1] for share in parts]))
+    counts = np.bincount(np.concatenate(held))
     assert len(counts) == held_out
     assert counts.min() == counts.max() > 0
 
@@ -50,7 +49,7 @@ def test_batches_are_divided_among_the_devices():
     with pytest.raises(UserError, match="--batch-size 51 is not a multiple of 2"):
         distribution.share(dataset(90, 3), 51, team)
     # The default, 5, becomes 6.
-    assert distribution.share(dataset(500, 3), None, team)[1] == 3
+    assert distribution.share(dataset(500, 3), None, team)[2] == 3
 
 
 def test_what_cannot_be_distributed(fails, npz):
