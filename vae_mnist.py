@@ -55,7 +55,7 @@ import math
 import numpy as np
 
 from support import backend, data, training, weights
-from support.backend import keras, layers, ops
+from support.backend import Tensor, keras, layers, ops
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
@@ -84,11 +84,10 @@ def build_encoder(pixels: int, config: Config) -> keras.Model:
 # Sampling: q(z|x) → z
 
 
-def sample_latent(parameters, seed):
+def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) -> Tensor:
     """Return z = z_mean + σ·ε, the reparameterization of section 2.4.
 
     parameters: z_mean and z_log_sigma, each (n, latent_dim); gradients flow into both.
-    seed: a keras.random.SeedGenerator.
     """
     z_mean, z_log_sigma = parameters
     epsilon = keras.random.normal(ops.shape(z_mean), seed=seed)  # ε ~ N(0, I)
@@ -120,7 +119,7 @@ def build_decoder(pixels: int, config: Config) -> keras.Model:
 # Loss: reconstruction + KL, in nats per image
 
 
-def reconstruction_loss(x, logits):
+def reconstruction_loss(x: Tensor, logits: Tensor) -> Tensor:
     """Return −log p(x|z) of a Bernoulli decoder, in nats, shape (n,). Appendix C.1.
 
     With p = sigmoid(logit): −x·log p − (1 − x)·log(1 − p) = softplus(logit) − x·logit.
@@ -128,7 +127,7 @@ def reconstruction_loss(x, logits):
     return ops.sum(ops.softplus(logits) - x * logits, axis=-1)
 
 
-def kl_divergence(z_mean, z_log_sigma):
+def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
     """Return KL(q(z|x) ‖ N(0, I)), in nats, shape (n,). Appendix B."""
     return 0.5 * ops.sum(
         ops.exp(2 * z_log_sigma) + z_mean**2 - 1 - 2 * z_log_sigma, axis=-1
@@ -216,7 +215,9 @@ class VAE(keras.Model):
 # Training
 
 
-def train(vae, images, held_out, initial_epoch=0, **fit_options):
+def train(
+    vae: VAE, images: np.ndarray, held_out: np.ndarray, initial_epoch=0, **fit_options
+) -> keras.callbacks.History:
     """Fit `vae` to images with RMSprop; `held_out` is used for evaluation only.
 
     Returns the history of Keras' fit: losses in nats per image, epoch by epoch.

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import os
+import typing
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -33,6 +34,7 @@ with quiet_start():
     from keras import layers, ops
 
 BACKEND = keras.backend.backend()
+Tensor = typing.Any  # whatever the backend computes with
 
 
 def set_seed(seed: int) -> None:
@@ -41,13 +43,13 @@ def set_seed(seed: int) -> None:
         keras.utils.set_random_seed(seed)
 
 
-def random_layer(function: Callable, x):
+def random_layer(function: Callable, x: Tensor) -> Tensor:
     """Return the output of a layer, function(x, seed), drawn afresh at every step."""
     seed = keras.random.SeedGenerator()
     return layers.Lambda(function, arguments={"seed": seed})(x)
 
 
-def sample_pixels(x):
+def sample_pixels(x: Tensor) -> Tensor:
     """Return 0 or 1 per pixel, 1 with probability x: Burda et al. 2015, section 5.1."""
 
     def sample(x, seed):
@@ -56,7 +58,7 @@ def sample_pixels(x):
     return random_layer(sample, x)
 
 
-def add_noise(x, stddev: float):
+def add_noise(x: Tensor, stddev: float) -> Tensor:
     """Return x plus Gaussian noise, clipped to [0, 1].
 
     A GaussianNoise layer would add none in `evaluate`, to held-out images.

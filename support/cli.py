@@ -27,7 +27,9 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def explain(problem: str, advice: str = "", kinds=Exception) -> Iterator[None]:
+def explain(
+    problem: str, advice: str = "", kinds: type[Exception] = Exception
+) -> Iterator[None]:
     """Turn exceptions into a UserError: "cannot write a.png: No space left on device".
 
     Catch all kinds only around libraries that raise dozens of them.
@@ -93,7 +95,7 @@ def run(main: Callable[[Options], None], options: Options) -> None:
         sys.exit(130)
 
 
-def on_ctrl_c(handler) -> None:
+def on_ctrl_c(handler: Callable | int | None) -> None:
     """Install a SIGINT handler unless SIGINT is ignored (background jobs)."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)

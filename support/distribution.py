@@ -10,6 +10,7 @@ import numpy as np
 
 from support.backend import BACKEND, default_batch_size, keras, quiet_start
 from support.cli import UserError
+from support.data import Dataset
 
 
 class Team(typing.NamedTuple):
@@ -48,7 +49,7 @@ def join() -> Team:
 Share = tuple[np.ndarray, np.ndarray, int | None]
 
 
-def share(dataset, batch_size: int | None, team: Team) -> Share:
+def share(dataset: Dataset, batch_size: int | None, team: Team) -> Share:
     """Return the training and held-out images of this process, and its batch size.
 
     batch_size: of all processes together, None for the default. To make all shares the

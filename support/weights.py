@@ -121,7 +121,7 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
             raise ValueError("its weights are not finite")
 
 
-def explained(path: str | os.PathLike):
+def explained(path: str | os.PathLike) -> contextlib.AbstractContextManager:
     """Return a context in which h5py's and Keras' exceptions become UserErrors."""
     if not os.path.isfile(path):
         raise UserError(f"no weights in {path}: run python vae_mnist.py to train some")
