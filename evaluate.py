@@ -202,7 +202,7 @@ def print_report(summary: dict) -> None:
     if vote is not None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
     notes = {
-        f"the bound is that of β = 1; training minimized β = {beta:g}": beta != 1,
+        f"the bound is that of β = 1; training used β = {beta:g}": beta != 1,
         "training encoded noisy images; these are clean": summary["noise"],
         "too wide or too sharp a plane for the quadrature": inexact,
         "in the others the posterior has collapsed: z is noise": active < len(kl),

@@ -38,9 +38,8 @@ from PIL import Image
 from scipy.interpolate import CubicSpline
 from sklearn.cluster import KMeans
 
-from support import data, weights
+from support import data, pictures, weights
 from support.backend import keras, layers
-from support.pictures import LEGEND, check_plane, class_colors, place_names, tile
 from vae_mnist import VAE, load_vae
 
 PAGE = pathlib.Path(__file__).parent / "support" / "page"
@@ -138,7 +137,7 @@ def like_mnist(images: np.ndarray) -> bool:
 def contact_sheet(images: np.ndarray, columns: int) -> str:
     """Return all images in one, `columns` to a row, as a data URL of a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(tile(images, columns)).save(buffer, "png", optimize=True)
+    Image.fromarray(pictures.tile(images, columns)).save(buffer, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -149,7 +148,8 @@ def describe(vae: VAE, z_mean, labels, classes: list[str], chosen: np.ndarray) -
     classes: the names to write in the plane.
     """
     dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
-    reach = max(3.0, 1.05 * float(np.abs(z_mean[:, dims]).max()))
+    plane = z_mean[:, dims]
+    reach = max(3.0, pictures.find_reach(plane))
     bits = bits_needed(vae, z_mean[chosen])
     encoder, decoder = (dense_layers(part, bits) for part in (vae.encoder, vae.decoder))
     return {
@@ -163,7 +163,7 @@ def describe(vae: VAE, z_mean, labels, classes: list[str], chosen: np.ndarray) -
         "latentDim": z_mean.shape[1],
         "dims": dims,
         "reach": reach,
-        "names": place_names(z_mean[:, dims], labels, classes, reach, reach / 20),
+        "names": pictures.place_names(plane, labels, classes, reach, reach / 20),
         "z": floats(z_mean[chosen]),
         "tour": floats(tour(z_mean, labels)),
     }
@@ -186,7 +186,7 @@ def bundle(name: str, bundled: set[str]) -> str:
 def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
     """Return the HTML of the page for models and their held-out images."""
     images, labels, classes = dataset.x_test, dataset.y_test, dataset.class_names or []
-    named = classes if len(classes) <= LEGEND else []
+    named = classes if len(classes) <= pictures.LEGEND else []
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
@@ -200,7 +200,7 @@ def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
         "labels": None if labels is None else labels[chosen].tolist(),
         "classNames": classes,
         "classes": named,
-        "colors": [to_hex(color) for color in class_colors(len(classes))],
+        "colors": [to_hex(color) for color in pictures.class_colors(len(classes))],
         "sheet": contact_sheet(images[chosen], columns),
         "columns": columns,
         "seconds": SECONDS,
@@ -228,7 +228,7 @@ def main(options: Options) -> None:
     first, vaes, dataset = options.weights[0], [], None
     for path in options.weights:
         vae, settings = load_vae(path)
-        check_plane(vae.config.latent_dim)
+        pictures.check_plane(vae.config.latent_dim)
         vaes.append(vae)
         images = data.load_again(settings, path, options.data)
         dataset = dataset or images

@@ -89,7 +89,9 @@ def scan(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
             f" this VAE has {latent_dim}"
         )
-    values = np.linspace(-reach, reach, size) if reach else pictures.quantiles(size)
+    values = pictures.quantiles(size)
+    if reach is not None:
+        values = np.linspace(-reach, reach, size)
     images = vae.decode(pictures.plane_grid(values, np.eye(latent_dim)[[i, j]]))
     title = f"{size} × {size} decoded points of the latent plane"
     if latent_dim > 2:

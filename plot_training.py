@@ -132,11 +132,7 @@ class Frame(typing.NamedTuple):
 def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
     """Return the Frame of a snapshot; held_out: images for the loss, images: points."""
     weights.load(vae, path)
-    _, history = weights.read(path)
-    if history:
-        loss = history[-1]["val_loss"]
-    else:  # saved during the first epoch
-        loss = vae.evaluate(held_out, batch_size=1000, verbose=0)[0]
+    loss = vae.evaluate(held_out, batch_size=1000, verbose=0)[0]
     z_mean, _ = vae.encode(images)
     directions = np.eye(z_mean.shape[1])[dims]
     decoded = vae.decode(pictures.plane_grid(pictures.quantiles(SIZE), directions))
@@ -145,7 +141,9 @@ def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
     return Frame(epochs, loss, z_mean[:, dims], manifold)
 
 
-def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[Figure]:
+def draw_frames(
+    frames: Sequence[Frame], labels, class_names, dims, loss: str = "held-out loss"
+) -> Iterator[Figure]:
     """Yield one Figure again and again, with the next Frame drawn into it."""
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -161,7 +159,7 @@ def draw_frames(frames: Sequence[Frame], labels, class_names, dims) -> Iterator[
         figure.draw_without_rendering()
     figure.set_layout_engine("none")  # From here on nothing moves.
     for frame in frames:
-        title.set_text(f"epoch {frame.epochs:.2f}, held-out loss {frame.loss:.1f} nats")
+        title.set_text(f"epoch {frame.epochs:.2f}, {loss} {frame.loss:.1f} nats")
         clusters.set_offsets(frame.points)
         picture.set_data(frame.manifold)
         yield figure
@@ -214,7 +212,8 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     vae.compile(optimizer=None)
     bar = {"disable": not sys.stdout.isatty(), "transient": True}
     frames = [make_frame(vae, s, *arrays) for s in track(snapshots, "decoding", **bar)]
-    figures = draw_frames(frames, labels, dataset.class_names, dims)
+    loss = "held-out loss" if dataset.disjoint else "loss"
+    figures = draw_frames(frames, labels, dataset.class_names, dims, loss)
     figures = iter(track(figures, "drawing", len(frames), **bar))
     with weights.replacing(path) as part:
         write_gif(figures, part) if path.endswith(".gif") else write_mp4(figures, part)

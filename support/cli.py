@@ -53,7 +53,7 @@ def parse(kind: type[Options], docstring: str) -> Options:
     """Parse the command line into a dataclass, one option per field.
 
     A field's comment is its help text. With --resume, options you leave out come from
-    the checkpoint. Exits with a message if an option is impossible.
+    the checkpoint, if it stores them. Exits with a message if an option is impossible.
     """
     config = [tyro.conf.DisallowNone]
     if "--resume" not in sys.argv:  # where --no-color can contradict the checkpoint

@@ -174,8 +174,11 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
         raise UserError(f"{name} has dtype {images.dtype}: give integers or floats")
     low, high, white = images.min(), images.max(), 255 if kind in "iu" else 1
     if not (low >= 0 and high <= white):  # NaN, too
-        problem = f"{name} has {images.dtype} pixels from {low:g} to {high:g}: give"
-        raise UserError(f"{problem} integers from 0 to 255 or floats from 0 to 1")
+        problem = f"{name} has {images.dtype} pixels from {low:g} to {high:g}"
+        advice = "give integers from 0 to 255 or floats from 0 to 1"
+        if kind == "f" and low >= 0 and 1 < high <= 255:
+            advice = "divide them by 255"
+        raise UserError(f"{problem}: {advice}")
     if white == 255 and high == 1:
         raise UserError(f"{name} has only pixels of 0 and 1: multiply them by 255")
     scaled = images if white == 255 else np.rint(images * 255)

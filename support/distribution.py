@@ -77,5 +77,7 @@ def one_process() -> Iterator[None]:
     """Let this process save without the others."""
     before = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
-    yield
-    keras.distribution.set_distribution(before)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)

@@ -15,7 +15,7 @@ from scipy import ndimage, special
 from support import weights
 from support.cli import UserError
 
-# People who lack one kind of cone can tell neighbors such as 4 and 9 apart, too.
+# Color-blind readers can tell neighbors such as 4 and 9 apart, too.
 COLORS = (
     *("#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"),
     *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
@@ -58,7 +58,9 @@ def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
 def check_plane(latent_dim: int) -> None:
     """Raise UserError if there is only one latent dimension."""
     if latent_dim == 1:
-        raise UserError("one latent dimension makes no plane: train with two or more")
+        raise UserError(
+            "this VAE has one latent dimension, and no plane: train with two or more"
+        )
 
 
 def find_reach(points: np.ndarray) -> float:

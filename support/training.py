@@ -24,11 +24,11 @@ from support.callbacks import Progress, Snapshots
 from support.cli import WEIGHTS, UserError, explain, on_ctrl_c
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
-PLACES = {"weights", "log", "snapshots", "resume", "distributed"}  # options not stored
+NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}
 
 
 class Run(keras.callbacks.Callback):
-    """One training run: a callback of Keras' `fit`, and a `with` statement around it.
+    """A training run: a Keras callback, and a context manager around `fit`.
 
     config: the options of vae_mnist.py; build the VAE with `run.config`.
     Raises UserError if the files cannot be written or the run cannot be resumed.
@@ -44,7 +44,9 @@ class Run(keras.callbacks.Callback):
             weights.check_writable(path)
         options = dataclasses.asdict(config) | {"data": dataset.source}
         self.settings = {
-            "config": {name: v for name, v in options.items() if name not in PLACES},
+            "config": {
+                name: v for name, v in options.items() if name not in NOT_STORED
+            },
             "image_shape": dataset.x_train.shape[1:],
             "checksum": dataset.checksum(),
             "run": secrets.token_hex(8),
@@ -110,7 +112,10 @@ class Run(keras.callbacks.Callback):
         self.progress.bar.stop()
         on_ctrl_c(self.handler)
         if error and self.team.processes > 1:
-            traceback.print_exception(error)
+            if isinstance(error, (UserError, KeyboardInterrupt)):
+                print(f"error: {error}", file=sys.stderr)
+            else:
+                traceback.print_exception(error)
             os._exit(1)  # Otherwise JAX waits 100 s for the other processes.
 
     def check_interrupt(self, batch=None, logs=None) -> None:
@@ -181,5 +186,5 @@ def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
     for variable in model.variables:
         if variable.name == "seed_generator_state":
             variable.assign([rng.integers(2**31), 0])
-    if BACKEND != "tensorflow":  # where support.backend.batches shuffles
+    if BACKEND != "tensorflow":  # where support.backend.shuffled takes the seed
         set_seed(int(rng.integers(2**31)))

@@ -36,8 +36,8 @@ History = list[dict[str, float]]  # one dict per epoch, with these columns
 def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
     """Yield a path to write to; then move that file to `path`, atomically.
 
-    If `path` is a symbolic link, replace the file it points to. size: bytes to reserve
-    first. Raises UserError if the file cannot be written.
+    If `path` is a symbolic link, replace the file it points to. size: bytes that
+    must fit. Raises UserError if the file cannot be written.
     """
     target = check_writable(path)
     with (
@@ -67,14 +67,13 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
 
     settings: as in SETTINGS. If the model is compiled, its optimizer is saved too.
     """
-    # HDF5 aborts the process on a full disk, so reserve the room first: RMSprop keeps
-    # two more arrays per weight.
+    # HDF5 aborts the process on a full disk, so check first that there is room:
+    # RMSprop keeps two more arrays per weight.
     with replacing(path, 13 * model.count_params() + 200_000) as part:
         model.save_weights(part)
         with h5py.File(part, "r+") as file:
             file.attrs["settings"] = json.dumps({"format": FORMAT} | settings)
             file["history"] = np.array([list(row.values()) for row in history])
-            file["history"].attrs["columns"] = list(history[0]) if history else []
 
 
 def read(path: str | os.PathLike) -> tuple[dict, History]:

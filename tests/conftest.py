@@ -96,13 +96,15 @@ def save_untrained(vae, path, source, **settings):
 
 def arrays(path):
     """Return all arrays of a weights file, without the seconds of the epochs."""
+    from support.weights import COLUMNS
+
     names = []
     with h5py.File(path) as file:
         file.visit(names.append)
         found = {n: file[n][()] for n in names if isinstance(file[n], h5py.Dataset)}
-        columns = file["history"].attrs["columns"].tolist()
-    if columns:
-        found["history"] = np.delete(found["history"], columns.index("seconds"), axis=1)
+    if found["history"].size:
+        kept = [name != "seconds" for name in COLUMNS]
+        found["history"] = found["history"][:, kept]
     return found
 
 

@@ -59,8 +59,8 @@ def drawn():
 
 
 def test_noise_is_normal_and_clipped(drawn):
-    grey = slice(96, 160)  # far from black and white
-    draws = ((drawn[1] - INTENSITIES) / SIGMA)[..., grey].ravel()
+    gray = slice(96, 160)  # far from black and white
+    draws = ((drawn[1] - INTENSITIES) / SIGMA)[..., gray].ravel()
     assert draws.mean() == pytest.approx(0, abs=5 / np.sqrt(draws.size))
     assert draws.std() == pytest.approx(1, abs=5 / np.sqrt(2 * draws.size))
     assert stats.kstest(draws, "norm").pvalue > 1e-6

@@ -145,7 +145,7 @@ def one_pixel(value):
         ((IMAGES > 0).astype("i8"), "only pixels of 0 and 1: multiply them by 255"),
         (
             IMAGES.astype(float),
-            "float64 pixels from 0 to 25[0-9]: .* floats from 0 to 1",
+            "float64 pixels from 0 to 25[0-9]: divide them by 255",
         ),
         (one_pixel(np.nan), "pixels from nan to nan:"),
         (one_pixel(np.inf), "pixels from 0 to inf:"),

@@ -95,7 +95,7 @@ def during(event, epoch, action):
 
 
 def press_ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 # Ctrl-C
