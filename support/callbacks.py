@@ -62,6 +62,7 @@ class Snapshots(keras.callbacks.Callback):
             raise UserError(f"{problem}: name a new folder")
         with explain(f"cannot write into {folder}", kinds=OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
+        weights.check_writable(self.folder / "000.00.weights.h5")
 
     def on_train_begin(self, logs=None) -> None:
         self.steps = 0

@@ -68,7 +68,7 @@ def parse(kind: type[Options], docstring: str) -> Options:
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
-            saved = make(kind, settings["config"])
+            saved = make(kind, settings["config"] | {"weights": options.weights})
             options = tyro.cli(kind, default=saved, config=config)
         check(options)
     except UserError as error:

@@ -1,5 +1,6 @@
 """Load the images of a data set, split into a training and a test part."""
 
+import os
 import pathlib
 import socket
 import sys
@@ -58,12 +59,12 @@ def load(
         pixels, labels = mnist_data()
         images = pixels.reshape(-1, 28, 28).astype(int)
         return assemble(source, {"x_train": images, "y_train": labels})
-    elif path.is_dir():
+    elif os.path.isdir(path):
         arrays = readers.read_idx_folder(path)
-    elif path.suffix == ".npz" and path.is_file():
+    elif path.suffix == ".npz" and os.path.isfile(path):
         arrays = readers.read_npz(path)
     else:
-        problem = "is not a data set" if path.exists() else "does not exist"
+        problem = "is not a data set" if os.path.exists(path) else "does not exist"
         names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
         raise UserError(f"{source} {problem}: give --data {names}")
     return assemble(str(path), arrays)
@@ -72,7 +73,7 @@ def load(
 def is_image_folder(source: str) -> bool:
     """Return whether a source is a folder without IDX files."""
     path = pathlib.Path(source)
-    return source not in NAMES and path.is_dir() and not readers.find_idx(path)
+    return source not in NAMES and os.path.isdir(path) and not readers.find_idx(path)
 
 
 def load_keras(name: str) -> Dataset:

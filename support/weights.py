@@ -68,8 +68,9 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
     settings: as in SETTINGS. If the model is compiled, its optimizer is saved too.
     """
     # HDF5 aborts the process on a full disk, so check first that there is room:
-    # RMSprop keeps two more arrays per weight.
-    with replacing(path, 13 * model.count_params() + 200_000) as part:
+    # RMSprop keeps two more arrays per weight, and each array takes some more.
+    size = 13 * model.count_params() + 3_000 * len(model.weights) + 200_000
+    with replacing(path, size) as part:
         model.save_weights(part)
         with h5py.File(part, "r+") as file:
             file.attrs["settings"] = json.dumps({"format": FORMAT} | settings)
@@ -95,8 +96,10 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
         if max(sum(sizes), 4 * math.prod(shape)) > os.path.getsize(path):
             raise ValueError("its images or arrays are larger than the file")
-        rows = file["history"][()].astype(float).reshape(-1, len(COLUMNS)).tolist()
-        return settings, [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        rows = file["history"][()].astype(float)
+        if rows.size and rows.shape[1:] != (len(COLUMNS),):
+            raise ValueError(f"its history has the shape {rows.shape}")
+        return settings, [dict(zip(COLUMNS, row, strict=True)) for row in rows.tolist()]
 
 
 def peek(path: str | os.PathLike) -> tuple[str | None, History]:
@@ -138,4 +141,4 @@ def checkpoint_of(path: str | os.PathLike) -> pathlib.Path:
 def find_unfinished(path: str | os.PathLike) -> pathlib.Path:
     """Return what --resume continues: the checkpoint or, if there is none, `path`."""
     checkpoint = checkpoint_of(path)
-    return checkpoint if checkpoint.exists() else pathlib.Path(path)
+    return checkpoint if os.path.exists(checkpoint) else pathlib.Path(path)

@@ -42,7 +42,8 @@ def test_the_sample_of_mnist():
 
 def test_what_is_not_a_source(here):
     (here / "text.txt").write_text("text")
-    for problem in "no.npz does not exist", "text.txt is not a data set":
+    long = "x" * 300 + " does not exist"  # longer than a name can be
+    for problem in "no.npz does not exist", "text.txt is not a data set", long:
         with pytest.raises(UserError, match=f"^{problem}: give --data mnist, "):
             data.load(problem.split()[0])
 
