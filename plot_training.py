@@ -48,7 +48,7 @@ IMAGES = 1000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's grid
 DURATION = 250  # of a frame, in ms
 LAST = 8  # times that the last frame is shown
-COLORS = 64, 24  # of a GIF: for the plane and for the grid
+COLORS = 64, 16  # of a GIF: for the plane and for the grid
 
 
 # The learning curve
