@@ -54,6 +54,8 @@ export function heldOut(i) {
   const left = (i % known.columns) * width;
   const top = Math.floor(i / known.columns) * height;
   scratchPen.drawImage(sheet, left, top, width, height, 0, 0, width, height);
-  const name = known.labels ? `class ${known.classNames[classOf(i)]}` : `image ${i + 1}`;
+  const name = known.labels
+    ? `class ${known.classNames[classOf(i)]}`
+    : `image ${i + 1}`;
   return { x: asTrained(readScratch()), name, index: i };
 }
