@@ -4,7 +4,7 @@
 #     bash docs/make.sh [MNIST [EMOJI]]
 #
 # MNIST is what vae_mnist.py --data takes; EMOJI is a folder that docs/emoji.py filled,
-# without which docs/emoji.jpg stays as it is. draw.gif needs Chromium and selenium. The
+# without which docs/emoji.jpg stays as it is, as docs/long.png does: its run takes long. draw.gif needs Chromium and selenium. The
 # trained weights stay in docs/weights.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -183,13 +183,12 @@ def settings(config=(), **changes):
     return change
 
 
-def write(name, value, **attributes):
+def write(name, value):
     """Return a change of a file's array."""
 
     def change(file):
         del file[name]
         file[name] = value
-        file[name].attrs.update(attributes)
 
     return change
 
