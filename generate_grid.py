@@ -30,7 +30,7 @@ class Options(cli.Trained):
 if __name__ == "__main__":
     options = cli.parse(Options, __doc__)  # before the slow imports below
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,6 +40,14 @@ from support.cli import UserError
 from vae_mnist import VAE, load_vae
 
 MAX_SIZE = 200  # then an image is 4 pixels of the picture
+
+
+def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
+    """Return the latent dimensions by how much ±1 changes the image, the most first."""
+    steps = np.eye(latent_dim, dtype="float32")
+    origin, *images = decode(np.concatenate([0 * steps[:1], steps, -steps]))
+    changes = np.square(images - origin).reshape(2, latent_dim, -1).mean(axis=(0, 2))
+    return np.argsort(-changes, kind="stable").tolist()
 
 
 def draw_manifold(
@@ -83,7 +91,7 @@ def scan(
     """
     latent_dim = vae.config.latent_dim
     pictures.check_plane(latent_dim)
-    i, j = dims or sorted(pictures.rank_dims(vae.decode, latent_dim)[:2])
+    i, j = dims or sorted(rank_dims(vae.decode, latent_dim)[:2])
     if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
         raise UserError(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
@@ -121,7 +129,7 @@ def traverse(
     default at 0; start: what the title calls that.
     """
     latent_dim = vae.config.latent_dim
-    order = pictures.rank_dims(vae.decode, latent_dim)
+    order = rank_dims(vae.decode, latent_dim)
     values = np.linspace(-3, 3, size)
     points = np.zeros((latent_dim, size, latent_dim), "float32")
     points += 0 if z is None else z

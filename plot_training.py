@@ -205,7 +205,7 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     vae, settings = load_vae(snapshots[-1])
     pictures.check_plane(vae.config.latent_dim)
     dataset = data.load_again(settings, folder, source)
-    dims = sorted(pictures.rank_dims(vae.decode, vae.config.latent_dim)[:2])
+    dims = sorted(np.argsort(vae.encode(dataset.x_test)[0].var(axis=0))[-2:].tolist())
     chosen = np.random.default_rng(0).permutation(len(dataset.x_test))[:IMAGES]
     arrays = dataset.x_test, dataset.x_test[chosen], dims
     labels = None if dataset.y_test is None else dataset.y_test[chosen]

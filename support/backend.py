@@ -12,13 +12,11 @@ import numpy as np
 
 @contextlib.contextmanager
 def quiet_start() -> Iterator[None]:
-    """Hide TensorFlow's messages while it starts, unless TF_CPP_MIN_LOG_LEVEL is set.
+    """Hide TensorFlow's messages while it starts.
 
-    Some of them ignore that variable, so redirect stderr itself.
+    Some of them ignore TF_CPP_MIN_LOG_LEVEL, so redirect stderr itself.
     """
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        yield
-        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

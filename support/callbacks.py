@@ -7,7 +7,7 @@ from rich import progress
 
 from support import distribution, weights
 from support.backend import keras
-from support.cli import UserError, explain
+from support.cli import explain
 
 EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
 
@@ -18,14 +18,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, run):
         super().__init__()
         self.run = run
-        self.bar = progress.Progress(
-            "{task.description}",
-            progress.BarColumn(None),
-            progress.TimeRemainingColumn(),
-            "left",
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        )
+        self.bar = progress.Progress(transient=True, disable=not sys.stdout.isatty())
 
     def on_train_begin(self, logs=None) -> None:
         epochs, done = self.params["epochs"], len(self.run.history)
@@ -57,9 +50,6 @@ class Snapshots(keras.callbacks.Callback):
     def __init__(self, folder: str, run):
         super().__init__()
         self.folder, self.run = pathlib.Path(folder), run
-        if any(self.folder.glob("*.weights.h5")) and not run.start:
-            problem = f"{folder} holds snapshots of another run"
-            raise UserError(f"{problem}: name a new folder")
         with explain(f"cannot write into {folder}", kinds=OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
         weights.check_writable(self.folder / "000.00.weights.h5")

@@ -2,18 +2,15 @@
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 
 import typeguard
 import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
-BACKENDS = ("tensorflow", "jax", "torch")
 # Options that may be 0; the others count things.
 FROM_ZERO = ("beta", "dims", "image", "learning_rate", "noise", "range", "seed")
 Options = typing.TypeVar("Options")  # a dataclass of them
@@ -59,10 +56,6 @@ def parse(kind: type[Options], docstring: str) -> Options:
     if "--resume" not in sys.argv:  # where --no-color can contradict the checkpoint
         config.append(tyro.conf.FlagCreatePairsOff)
     try:
-        backend = os.environ.get("KERAS_BACKEND")
-        if backend and (backend not in BACKENDS or not find_spec(backend)):
-            problem = f"KERAS_BACKEND={backend} is not installed, or cannot train"
-            raise UserError(f"{problem}: choose one of {', '.join(BACKENDS)}")
         options = tyro.cli(kind, description=docstring, config=config)
         if getattr(options, "resume", False):
             from support import weights
@@ -107,10 +100,12 @@ def make(kind: type[Options], values: dict) -> Options:
     Raises UserError if a value has the wrong type or is out of range.
     """
     tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    every = typeguard.CollectionCheckStrategy.ALL_ITEMS
     with explain("these are not the settings of a run"):
         options = kind(**values | tuples)
-        for name, hint in typing.get_type_hints(kind).items():
-            typeguard.check_type(getattr(options, name), hint)
+        for k, hint in typing.get_type_hints(kind).items():
+            value = getattr(options, k)
+            typeguard.check_type(value, hint, collection_check_strategy=every)
     check(options)
     return options
 

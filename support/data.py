@@ -131,17 +131,14 @@ def assemble(source: str, arrays: readers.Arrays) -> Dataset:
 
     Raises UserError if the arrays are not images and labels, or do not fit together.
     """
-    names = "x_train", "y_train", "x_test", "y_test"
-    x_train, y_train, x_test, y_test = map(arrays.get, names)
+    x_train, y_train, x_test, y_test = map(arrays.get, readers.NAMES)
     if x_train is None:
         raise UserError(f"{source} has no training images: add x_train or train-images")
     x_train = check_images(x_train, f"x_train in {source}")
-    y_train = check_labels(y_train, len(x_train), f"y_train in {source}")
+    check_labels(y_train, len(x_train), f"y_train in {source}")
     if x_test is not None:
         x_test = check_images(x_test, f"x_test in {source}")
-        y_test = check_labels(y_test, len(x_test), f"y_test in {source}")
-    elif y_test is not None:
-        raise UserError(f"{source} has test labels but no test images: add them")
+        check_labels(y_test, len(x_test), f"y_test in {source}")
     elif len(x_train) < 5:
         raise UserError(f"{source} has fewer than 5 images: add more")
     else:
@@ -153,11 +150,12 @@ def assemble(source: str, arrays: readers.Arrays) -> Dataset:
         shapes = f"{x_train.shape[1:]} in x_train, {x_test.shape[1:]} in x_test"
         raise UserError(f"{source} has images of different shapes: {shapes}")
     labels = [y for y in (y_train, y_test) if y is not None]
-    classes = np.unique(np.concatenate(labels)) if labels else []
-    y_train, y_test = (
-        None if y is None else np.searchsorted(classes, y) for y in (y_train, y_test)
-    )
-    names = [readers.printable(label) for label in classes] or None
+    if not labels:
+        return Dataset(x_train, None, x_test, None, None, source)
+    classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
+    y_train = None if y_train is None else numbers[: len(x_train)]
+    y_test = None if y_test is None else numbers[-len(x_test) :]
+    names = [readers.printable(label) for label in classes]
     return Dataset(x_train, y_train, x_test, y_test, names, source)
 
 
@@ -186,12 +184,7 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
     return scaled.astype("uint8", copy=False)
 
 
-def check_labels(y: np.ndarray | None, images: int, name: str) -> np.ndarray | None:
-    """Return labels as int64 or strings, one per image, or raise UserError."""
-    if y is None:
-        return None
-    if y.shape != (images,):
+def check_labels(y: np.ndarray | None, images: int, name: str) -> None:
+    """Raise UserError if there are labels, but not one per image."""
+    if y is not None and y.shape != (images,):
         raise UserError(f"{name} has shape {y.shape}: give {(images,)}")
-    if y.dtype.kind not in "iuU":
-        raise UserError(f"{name} has dtype {y.dtype}: give integers or strings")
-    return y if y.dtype.kind == "U" else y.astype("int64")

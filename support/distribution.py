@@ -1,7 +1,6 @@
 """Several devices, on one machine or several: each trains on its own share (JAX)."""
 
 import contextlib
-import math
 import os
 import typing
 from collections.abc import Iterator
@@ -46,30 +45,26 @@ def join() -> Team:
     return Team(jax.process_index(), jax.process_count(), devices)
 
 
-Share = tuple[np.ndarray, np.ndarray, int | None]
-
-
-def share(dataset: Dataset, batch_size: int | None, team: Team) -> Share:
+def share(
+    dataset: Dataset, batch_size: int | None, team: Team
+) -> tuple[np.ndarray, np.ndarray, int | None]:
     """Return the training and held-out images of this process, and its batch size.
 
     batch_size: of all processes together, None for the default. To make all shares the
-    same size, leave out up to devices − 1 training images and repeat held-out images.
+    same size, leave out up to devices − 1 images of either kind.
     Raises UserError if a batch cannot be divided.
     """
-    images, held_out = dataset.x_train, dataset.x_test
-    if team.devices == 1:
-        return images, held_out, batch_size
-    if not batch_size:
-        batch_size = math.ceil(default_batch_size(len(images)) / team.devices)
-        batch_size *= team.devices
-    if batch_size % team.devices:
-        problem = f"--batch-size {batch_size} is not a multiple of"
-        raise UserError(f"{problem} {team.devices} devices")
-    images = images[: len(images) // team.devices * team.devices]
-    times = math.lcm(len(held_out), team.devices) // len(held_out)
-    held_out = np.repeat(held_out, times, axis=0)
-    mine = slice(team.process, None, team.processes)
-    return images[mine], held_out[mine], batch_size // team.processes
+    images, held_out = (
+        x[: len(x) // team.devices * team.devices][team.process :: team.processes]
+        for x in (dataset.x_train, dataset.x_test)
+    )
+    if team.devices > 1:
+        batch_size = batch_size or default_batch_size(len(dataset.x_train))
+        if batch_size % team.devices:
+            problem = f"--batch-size {batch_size} is not a multiple of"
+            raise UserError(f"{problem} {team.devices} devices")
+        batch_size //= team.processes
+    return images, held_out, batch_size
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 import pathlib
 import warnings
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-import PIL.Image
 from matplotlib import patches, patheffects
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from scipy import ndimage, special
 
@@ -21,6 +22,7 @@ COLORS = (
     *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
 )
 ENDINGS = (".png", ".jpg", ".svg", ".pdf", ".eps", ".tif", ".webp")  # of pictures
+Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
 LEGEND = 60  # classes at most that are named
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 
@@ -47,14 +49,6 @@ def plane_grid(values: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.float32(np.stack([right.ravel(), up.ravel()], axis=1) @ directions)
 
 
-def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
-    """Return the latent dimensions by how much ±1 changes the image, the most first."""
-    steps = np.eye(latent_dim, dtype="float32")
-    origin, *images = decode(np.concatenate([0 * steps[:1], steps, -steps]))
-    changes = np.square(images - origin).reshape(2, latent_dim, -1).mean(axis=(0, 2))
-    return np.argsort(-changes, kind="stable").tolist()
-
-
 def check_plane(latent_dim: int) -> None:
     """Raise UserError if there is only one latent dimension."""
     if latent_dim == 1:
@@ -68,37 +62,46 @@ def find_reach(points: np.ndarray) -> float:
     return max(2.5, 1.03 * float(np.quantile(np.abs(points).max(axis=1), 0.995)))
 
 
-def place_names(points, labels, names: Sequence[str], reach: float, size: float):
+def place_names(
+    points: np.ndarray, labels: Labels, names: Sequence[str], reach: float, size: float
+) -> list[tuple[str, float, float]]:
     """Return (name, x, y): where each class is densest, and in a second dense place.
 
-    Names do not overlap. size: of the letters, in the units of the points.
+    Names do not overlap. points: shape (n, 2). reach: the axes' limit. size: of the
+    letters, in the units of the points.
     """
     places = []
     x, y = reach * ((2 * np.mgrid[:60, :60] + 1) / 60 - 1)  # the bins' centers
+    width = 0.7 * size * max(map(len, names), default=0)
+    free = (np.abs(x) + width / 2 < reach) & (np.abs(y) + size < reach)
     for share in 0, 0.5:  # of its greatest density that a place needs
         for label, name in enumerate(names):
             own = points[labels == label]
             counts, *_ = np.histogram2d(*own.T, 60, range=[[-reach, reach]] * 2)
             density = ndimage.gaussian_filter(counts, 1.5)
-            density[density < share * density.max()] = 0
-            half = 0.35 * size * len(name)  # of the name's width
-            density[(np.abs(x) + half > reach) | (np.abs(y) + size > reach)] = 0
+            density *= free & (density >= share * density.max())
             for other, a, b in places:
-                width = half + 0.35 * size * len(other)
-                density[(np.abs(x - a) < width) & (np.abs(y - b) < 1.3 * size)] = 0
-                if other == name:
-                    density[np.hypot(x - a, y - b) < reach / 2] = 0
+                density[(np.hypot(x - a, y - b) < reach / 2) & (other == name)] = 0
             if density.any():
-                place = density.argmax()
-                places.append((name, x.flat[place], y.flat[place]))
+                a, b = x.flat[density.argmax()], y.flat[density.argmax()]
+                places.append((name, a, b))
+                free &= (np.abs(x - a) > width) | (np.abs(y - b) > 1.3 * size)
     return places
 
 
-def draw_clusters(axes, points, labels, class_names, reach, area=10, size=11):
+def draw_clusters(
+    axes: Axes,
+    points: np.ndarray,
+    labels: Labels,
+    class_names: Sequence[str] | None,
+    reach: float,
+    area: float = 10,
+    size: float = 11,
+) -> PathCollection:
     """Draw points of the latent plane, colored by class, and the prior's 1σ and 2σ.
 
     points: shape (n, 2). labels: class numbers, (n,), or None. reach: the axes' limit.
-    area: of a point; size: of the names, in points. Returns the PathCollection.
+    area: of a point; size: of the names, in points. Returns the points.
     """
     style = {"ha": "center", "va": "center", "path_effects": OUTLINE}
     for sigmas in 1, 2:
@@ -137,11 +140,6 @@ def save_picture(figure: Figure, path: str, show: bool = False) -> None:
     with weights.replacing(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # boxes for what fonts lack
         figure.savefig(part, dpi=150)
-        if part.suffix == ".png":
-            image = PIL.Image.open(part).convert("RGB")
-            small = image.quantize(256)
-            lost = np.abs(np.subtract(image, small.convert("RGB"), dtype=float)).mean()
-            (small if lost < 1 else image).save(part, optimize=True)
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())

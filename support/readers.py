@@ -13,7 +13,8 @@ from rich.progress import track
 
 from support.cli import UserError, explain
 
-Arrays = dict[str, np.ndarray]  # from x_train, y_train, x_test, y_test
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+Arrays = dict[str, np.ndarray]  # with some of these names
 
 
 def printable(text: object) -> str:
@@ -27,8 +28,7 @@ def read_npz(path: pathlib.Path) -> Arrays:
     with explain(f"cannot read {path}", "write it with np.savez(path, x_train=images)"):
         zipfile.ZipFile(path).close()  # NumPy takes any other file for a pickle.
         with np.load(path, allow_pickle=False) as file:
-            names = {"x_train", "y_train", "x_test", "y_test"} & set(file.files)
-            return {name: np.asarray(file[name]) for name in names}
+            return {name: np.asarray(file[name]) for name in NAMES if name in file}
 
 
 def find_idx(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -5,7 +5,6 @@ that the next epoch depends on: weights, optimizer, settings, history. A run tha
 completes renames it to NAME.weights.h5; --resume continues one that did not.
 """
 
-import csv
 import dataclasses
 import json
 import os
@@ -38,19 +37,15 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log = config.weights, config.log
         self.checkpoint = weights.checkpoint_of(self.path)
-        if self.log and not self.log.endswith(".csv"):
-            raise UserError(f"--log {self.log}: the name must end in .csv")
         for path in filter(None, (self.path, self.checkpoint, self.log)):
             weights.check_writable(path)
         options = dataclasses.asdict(config) | {"data": dataset.source}
-        self.settings = {
-            "config": {
-                name: v for name, v in options.items() if name not in NOT_STORED
-            },
-            "image_shape": dataset.x_train.shape[1:],
-            "checksum": dataset.checksum(),
-            "run": secrets.token_hex(8),
-        }
+        self.settings = weights.Settings(
+            config={name: v for name, v in options.items() if name not in NOT_STORED},
+            image_shape=dataset.x_train.shape[1:],
+            checksum=dataset.checksum(),
+            run=secrets.token_hex(8),
+        )
         unfinished, history = weights.peek(self.checkpoint)
         self.replaceable = {None, self.settings["run"], unfinished}  # ids of runs
         self.saves_at_once = config.resume or not history
@@ -152,11 +147,12 @@ class Run(keras.callbacks.Callback):
         self.history.append(row)
         self.save()
         if self.log and self.team.process == 0:
-            with weights.replacing(self.log) as part, part.open("w", newline="") as log:
-                table = csv.DictWriter(log, ["epoch", *row])
-                table.writeheader()
-                for number, losses in enumerate(self.history, start=1):
-                    table.writerow({"epoch": number} | losses)
+            table = [[i, *row.values()] for i, row in enumerate(self.history, start=1)]
+            header = ",".join(["epoch", *row])
+            with weights.replacing(self.log) as part:
+                np.savetxt(
+                    part, np.array(table, object), "%s", ",", header=header, comments=""
+                )
 
     def on_train_end(self, logs=None) -> None:
         if self.team.process == 0:
@@ -165,13 +161,11 @@ class Run(keras.callbacks.Callback):
 
     def report(self) -> None:
         """Print the held-out loss, and what to do next."""
-        last, beta = self.history[-1], self.config.beta
+        row, beta = self.history[-1], self.config.beta
+        losses = [f"{row['val_' + name]:.2f}" for name in weights.METRICS[:3]]
         weight = "" if beta == 1 else f"{beta:g} · "
-        print(
-            f"held-out loss {last['val_loss']:.2f} nats per image"
-            f" = reconstruction {last['val_reconstruction']:.2f}"
-            f" + {weight}KL {last['val_kl']:.2f}"
-        )
+        terms = "held-out loss {} nats per image = reconstruction {} + {}KL {}"
+        print(terms.format(*losses[:2], weight, losses[2]))
         option = "" if self.path == WEIGHTS else f" --weights {shlex.quote(self.path)}"
         if self.team.process == 0:
             print(

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import h5py
 import numpy as np
+import typeguard
 
 from support.cli import UserError, explain
 
@@ -27,9 +28,16 @@ FORMAT = 2  # of the settings; older files cannot be read
 SUFFIX = ".weights.h5"  # as Keras requires
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 COLUMNS = [*METRICS, "seconds", "learning_rate"]
-# What a file says about its run; run is a random id.
-SETTINGS = {"config": dict, "image_shape": list, "checksum": int, "run": str}
 History = list[dict[str, float]]  # one dict per epoch, with these columns
+
+
+class Settings(typing.TypedDict):
+    """What a weights file says about its run."""
+
+    config: dict[str, object]  # the options of vae_mnist.py
+    image_shape: list[int]
+    checksum: int  # of the images
+    run: str  # a random id
 
 
 @contextlib.contextmanager
@@ -62,11 +70,8 @@ def check_writable(path: str | os.PathLike) -> pathlib.Path:
     return target
 
 
-def save(model: "keras.Model", path: str, settings: dict, history: History) -> None:
-    """Write a weights file atomically.
-
-    settings: as in SETTINGS. If the model is compiled, its optimizer is saved too.
-    """
+def save(model: "keras.Model", path: str, settings: Settings, history: History) -> None:
+    """Write a weights file atomically, with the optimizer if the model has one."""
     # HDF5 aborts the process on a full disk, so check first that there is room:
     # RMSprop keeps two more arrays per weight, and each array takes some more.
     size = 13 * model.count_params() + 3_000 * len(model.weights) + 200_000
@@ -77,7 +82,7 @@ def save(model: "keras.Model", path: str, settings: dict, history: History) -> N
             file["history"] = np.array([list(row.values()) for row in history])
 
 
-def read(path: str | os.PathLike) -> tuple[dict, History]:
+def read(path: str | os.PathLike) -> tuple[Settings, History]:
     """Return the settings and the history in a weights file.
 
     Raises UserError if there is no such file or this version did not write it.
@@ -86,8 +91,7 @@ def read(path: str | os.PathLike) -> tuple[dict, History]:
         settings = json.loads(file.attrs["settings"])
         if settings.pop("format", None) != FORMAT:
             raise ValueError("another version of vae_mnist.py wrote it")
-        if {name: type(value) for name, value in settings.items()} != SETTINGS:
-            raise ValueError("its settings are incomplete or have the wrong types")
+        typeguard.check_type(settings, Settings)
         shape = settings["image_shape"]
         sides = all(type(side) is int and side > 0 for side in shape)
         if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:

@@ -25,7 +25,6 @@ import time
 import tyro
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from support.cli import BACKENDS
 
 CONTENDERS = {  # name: description, backend, options of the lesson's Config
     "default": ("this project on TensorFlow", "tensorflow", {}),
@@ -220,7 +219,9 @@ def main(options):
         cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
         cells.append("" if figure is None else f"{figure:.1f}")
         print("| " + " | ".join(cells) + " |")
-    packages = filter(importlib.util.find_spec, [*BACKENDS, "keras", "numpy"])
+    packages = filter(
+        importlib.util.find_spec, ["tensorflow", "jax", "torch", "keras", "numpy"]
+    )
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
     print(f"\n{os.cpu_count()} cores; {', '.join(versions)}; {time.strftime('%F')}")
 

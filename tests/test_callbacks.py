@@ -72,7 +72,7 @@ def test_lines_and_the_bar_fit_into_80_columns(capsys):
     terminal.print(progress.bar.get_renderable())
     bar = terminal.file.getvalue()
     assert bar.startswith("epoch 20/20  loss 1151.12 ")
-    assert bar.endswith(" left\n")
+    assert " 98% " in bar
     assert bar.count("\n") == 1
     progress.on_epoch_end(19)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
@@ -114,10 +114,7 @@ def test_snapshots_are_from_the_moments_that_their_names_say(train, monkeypatch)
         np.testing.assert_array_equal(value, final[name])
 
 
-def test_a_folder_with_other_snapshots_is_refused(fails, npz, here):
-    (here / "moments").mkdir()
-    (here / "moments" / "000.00.weights.h5").write_bytes(b"another's")
+def test_a_snapshots_folder_that_cannot_be_made(fails, npz, here):
     (here / "file").touch()
     command = "vae_mnist.py", "--data", npz, "--snapshots"
-    fails(*command, "moments", says="moments holds snapshots of another run: name a")
     fails(*command, "file", says="cannot write into file: File exists")

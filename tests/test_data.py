@@ -167,8 +167,6 @@ def test_arrays_that_are_not_images(tmp_path, name, images, says):
         (XY | {"y_train": LABELS[:19]}, r"y_train in .* shape \(19,\): give \(20,\)"),
         (XY | {"y_train": LABELS[:, None]}, r"y_train .* \(20, 1\): give \(20,\)"),
         (XY | {"y_test": LABELS}, r"y_test .* \(20,\): give \(5,\)"),
-        ({"x_train": IMAGES, "y_test": LABELS[:0]}, "test labels but no test images"),
-        (XY | {"y_test": np.zeros(5)}, "dtype float64: give integers or"),
         ({"x_train": IMAGES[:4]}, "fewer than 5 images"),
     ],
 )
@@ -192,13 +190,13 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     ("y_train", "y_test", "names", "numbers"),
     [
         (np.arange(20) * 10**9, np.full(5, 10**9), ["0", "1000000000"], [1] * 5),
-        (np.arange(20), np.arange(5, dtype="u8"), ["0", "1"], [0, 1, 2, 3, 4]),
+        (np.arange(20), np.full(5, 0.5), ["0.0", "0.5", "1.0"], [1] * 5),
         (["dog", "cat"] * 10, ["owl"] * 5, ["cat", "dog", "owl"], [2] * 5),
         (["dog"] * 20, ["\x1b[31m\nowl"] * 5, ["\ufffd[31m owl", "dog"], [0] * 5),
         (None, [7, 3, 7, 5, 5], ["3", "5", "7"], [2, 0, 2, 1, 1]),
     ],
 )
-def test_labels_are_integers_or_strings(tmp_path, y_train, y_test, names, numbers):
+def test_classes_are_the_different_labels(tmp_path, y_train, y_test, names, numbers):
     labels = {"y_train": y_train, "y_test": y_test}
     labels = {name: np.array(y) for name, y in labels.items() if y is not None}
     dataset = load(tmp_path, X | labels)

@@ -24,32 +24,33 @@ def dataset(images, held_out):
     ("images", "held_out", "processes", "local_devices"),
     [(60_000, 10_000, 2, 1), (100, 30, 3, 1), (101, 7, 2, 2), (17, 5, 4, 1)],
 )
-def test_shares_are_equal_and_hold_all_held_out_images(
+def test_shares_are_equal_and_overlap_nowhere(
     images, held_out, processes, local_devices
 ):
     devices = processes * local_devices
     teams = [distribution.Team(i, processes, devices) for i in range(processes)]
     source = dataset(images, held_out)
     shares = [distribution.share(source, 4 * devices, team) for team in teams]
-    trained, held, sizes = zip(*shares, strict=True)
+    *arrays, sizes = zip(*shares, strict=True)
     assert set(sizes) == {4 * local_devices}
-    for parts in trained, held:
+    for parts, count in zip(arrays, (images, held_out), strict=True):
         assert len({len(part) for part in parts}) == 1
         assert len(parts[0]) % local_devices == 0
-    trained = np.concatenate(trained)
-    assert len(set(trained)) == len(trained)
-    assert images - devices < len(trained) <= images
-    counts = np.bincount(np.concatenate(held))
-    assert len(counts) == held_out
-    assert counts.min() == counts.max() > 0
+        together = np.concatenate(parts)
+        assert len(set(together)) == len(together)
+        assert count - devices < len(together) <= count
 
 
 def test_batches_are_divided_among_the_devices():
     team = distribution.Team(0, 2, 2)
-    with pytest.raises(UserError, match="--batch-size 51 is not a multiple of 2"):
-        distribution.share(dataset(90, 3), 51, team)
-    # The default, 5, becomes 6.
-    assert distribution.share(dataset(500, 3), None, team)[2] == 3
+    for default, size in (500, 5), (90, 51):
+        with pytest.raises(
+            UserError, match=f"--batch-size {size} is not a multiple of 2"
+        ):
+            distribution.share(dataset(default, 3), size if size > 5 else None, team)
+    assert distribution.share(dataset(600, 3), None, team)[2] == 3
+    one = distribution.Team()
+    assert distribution.share(dataset(500, 3), None, one)[2] is None
 
 
 def test_what_cannot_be_distributed(fails, npz):

@@ -3,7 +3,6 @@
 import webbrowser
 
 import numpy as np
-import PIL.Image
 import pytest
 from matplotlib.figure import Figure
 
@@ -78,17 +77,6 @@ def test_a_grid_spans_the_directions():
     np.testing.assert_allclose(z, expected, rtol=1e-5)
 
 
-def test_dimensions_are_ranked_by_what_they_change():
-    slopes = np.array([0.3, -4, 0, 2, 1])
-
-    def decode(z):
-        """Return images of two pixels: one follows z[4] up only, the other the rest."""
-        up = np.maximum(z[:, 4], 0) * 2.5  # twice 2² is more than once 2.5²
-        return np.stack([up, z[:, :4] @ slopes[:4]], axis=1)[:, None]
-
-    assert pictures.rank_dims(decode, 5) == [1, 3, 4, 0, 2]
-
-
 def test_reach_ignores_half_a_percent():
     points = np.zeros((1000, 2))
     points[:, 1] = np.linspace(0, -10, 1000)
@@ -113,23 +101,6 @@ def test_the_ending_is_the_format(figure, tmp_path, capsys, recwarn, name, start
     assert capsys.readouterr().out == f"wrote {tmp_path / name}\n"
     assert not recwarn.list
     assert (tmp_path / name).read_bytes().startswith(starts)
-
-
-@pytest.mark.parametrize(("cmap", "mode"), [("gray", "P"), ("hsv", "RGB")])
-def test_pngs_are_small_and_lose_nothing(tmp_path, cmap, mode):
-    figure = Figure(figsize=(2, 2))
-    noise = np.random.default_rng(0).random((200, 200, 3))
-    noise = noise[..., 0] if cmap == "gray" else noise
-    figure.subplots().imshow(noise, cmap="gray")
-    figure.savefig(tmp_path / "plain.png", dpi=150)
-    pictures.save_picture(figure, tmp_path / "a.png")
-    with PIL.Image.open(tmp_path / "plain.png") as plain:
-        expected = np.asarray(plain.convert("RGB"))
-    with PIL.Image.open(tmp_path / "a.png") as image:
-        assert image.mode == mode
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected)
-    sizes = [(tmp_path / name).stat().st_size for name in ("a.png", "plain.png")]
-    assert sizes[0] < sizes[1]
 
 
 def test_the_browser_opens_on_request_only(figure, tmp_path, monkeypatch):
