@@ -25,18 +25,17 @@ class Options(cli.Trained):
 if __name__ == "__main__":
     options = cli.parse(Options, __doc__)  # before the slow imports below
 
-import csv
-import io
 import json
 import math
 import sys
 
 import numpy as np
+import pandas
 from rich.progress import track
 from sklearn.neighbors import KNeighborsClassifier
 
 from support import data, weights
-from support.backend import keras, ops
+from support.backend import Tensor, keras, ops
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBORS = 5
@@ -56,13 +55,15 @@ LABELS = {  # of the losses, as the report prints them
 }
 
 
-def log_normal(z, mean, log_sigma):
+def log_normal(z: Tensor, mean: Tensor | float, log_sigma: Tensor) -> Tensor:
     """Return log N(z; mean, σ²I), summed over the last axis; log_sigma is log σ."""
     squares = ((z - mean) / ops.exp(log_sigma)) ** 2 + math.log(2 * math.pi)
     return -ops.sum(squares / 2 + log_sigma, axis=-1)
 
 
-def importance_weights(vae: VAE, x, z_mean, z_log_sigma, samples: int, seed):
+def importance_weights(
+    vae: VAE, x: Tensor, z_mean: Tensor, z_log_sigma: Tensor, samples: int, seed: Tensor
+) -> tuple[Tensor, Tensor]:
     """Draw z ~ q(z|x) and weight the draws: Burda et al. 2015, equation 8.
 
     x: pixels in [0, 1], (n, pixels). seed: a keras.random.SeedGenerator.
@@ -80,7 +81,9 @@ def importance_weights(vae: VAE, x, z_mean, z_log_sigma, samples: int, seed):
     return reconstruction, log_p - log_q - reconstruction
 
 
-def sampled_losses(vae: VAE, x, z_mean, z_log_sigma, samples: int, seed: int):
+def sampled_losses(
+    vae: VAE, x: Tensor, z_mean: Tensor, z_log_sigma: Tensor, samples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the reconstruction term and an estimate of −log p(x), in nats, (n,) each.
 
     The estimate is −log of the mean of `samples` importance weights. In expectation it
@@ -107,8 +110,7 @@ def quadrature(vae: VAE, x: np.ndarray, reach: float, step: float) -> np.ndarray
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     parts = np.array_split(grid, max(1, len(grid) // 2000))
     log_p, x = np.full(len(x), -np.inf), ops.convert_to_tensor(x)
-    for part in track(parts, "integrating", **BAR):
-        z = ops.convert_to_tensor(part)
+    for z in track([*map(ops.convert_to_tensor, parts)], "integrating", **BAR):
         logits = vae.decoder(z)
         log_prior = log_normal(z, 0.0, ops.zeros_like(z)) + 2 * math.log(step)
         # log p(x|z) is linear in x: one product for all images and points.
@@ -129,7 +131,7 @@ def exact_losses(vae: VAE, x: np.ndarray, z_mean: np.ndarray) -> np.ndarray | No
     return None
 
 
-def neighbors_vote(vae: VAE, dataset: data.Dataset, z_mean) -> float | None:
+def neighbors_vote(vae: VAE, dataset: data.Dataset, z_mean: np.ndarray) -> float | None:
     """Return the share of held-out labels that 5 training images get right by vote."""
     known, voters = dataset.y_train, KNeighborsClassifier(NEIGHBORS)
     if known is None or dataset.y_test is None or len(known) < NEIGHBORS:
@@ -216,19 +218,15 @@ def print_report(summary: dict) -> None:
 
 def write_csv(path: str, dataset: data.Dataset, images: dict) -> None:
     """Write a line per image, sorted by loss, the highest first."""
-    terms = "reconstruction", "kl", "loss"
-    arrays = [images[name] for name in ("z_mean", "sigma", *terms)]
-    numbers = np.column_stack(arrays).astype(float).round(4).tolist()
-    dims = range(arrays[0].shape[1])
-    header = [f"{name}_{i}" for name in ("z_mean", "sigma") for i in dims]
-    names, labels = dataset.class_names, dataset.y_test
-    names = [""] * len(numbers) if labels is None else [names[y] for y in labels]
-    text, order = io.StringIO(), np.argsort(-images["loss"], kind="stable").tolist()
-    table = csv.writer(text)
-    table.writerow(["index", "label", *header, *terms])
-    table.writerows([i, names[i], *numbers[i]] for i in order)
+    names, labels = np.array(dataset.class_names), dataset.y_test
+    columns = {"label": "" if labels is None else names[labels]}
+    for name in "z_mean", "sigma":
+        columns |= {f"{name}_{i}": z for i, z in enumerate(images[name].T)}
+    columns |= {name: images[name] for name in ("reconstruction", "kl", "loss")}
+    table = pandas.DataFrame(columns).round(4)
+    table = table.sort_values("loss", ascending=False, kind="stable")
     with weights.replacing(path) as part:
-        part.write_bytes(text.getvalue().encode())
+        table.to_csv(part, index_label="index")
 
 
 def main(options: Options) -> None:

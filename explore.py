@@ -35,6 +35,7 @@ import webbrowser
 import numpy as np
 from matplotlib.colors import to_hex
 from PIL import Image
+from scipy import ndimage
 from scipy.interpolate import CubicSpline
 from sklearn.cluster import KMeans
 
@@ -42,14 +43,15 @@ from support import data, pictures, weights
 from support.backend import keras, layers
 from vae_mnist import VAE, load_vae
 
+Array = np.ndarray
 PAGE = pathlib.Path(__file__).parent / "support" / "page"
 IMAGES = 2000  # held-out images in the page, at most …
 PIXELS = 2_000_000  # … and numbers in them
 FRAMES = 200  # of the tour
-SECONDS = 20  # the tour takes
+MS = 100  # that a frame is shown
 
 
-def tour(z_mean: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def tour(z_mean: Array, labels: Array | None) -> Array:
     """Return a closed, smooth path through the medians of the classes.
 
     Without classes, k-means finds clusters. Shape (FRAMES, latent_dim).
@@ -62,19 +64,19 @@ def tour(z_mean: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     return spline(np.arange(FRAMES) / FRAMES * len(stops))
 
 
-def write_gif(vae: VAE, path: np.ndarray, file: str) -> None:
+def write_gif(vae: VAE, path: Array, file: str) -> None:
     """Write an animation of what the decoder draws along a path, (n, latent_dim)."""
     scale = max(1, 224 // max(vae.image_shape[:2]))
     images = np.round(255 * vae.decode(path)).astype("uint8")
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    frames = [Image.fromarray(x).quantize(256 if x.ndim == 3 else 32) for x in images]
-    duration = 1000 * SECONDS // len(frames)  # ms
-    options = {"append_images": frames[1:], "duration": duration, "loop": 0}
+    colors = 256 if images.ndim == 4 else 32
+    first, *others = (Image.fromarray(image).quantize(colors) for image in images)
+    options = {"append_images": others, "duration": MS, "loop": 0}
     with weights.replacing(file) as part:
-        frames[0].save(part, "gif", save_all=True, **options)
+        first.save(part, "gif", save_all=True, **options)
 
 
-def floats(array: np.ndarray, bits: int = 32) -> str:
+def floats(array: Array, bits: int = 32) -> str:
     """Return an array as base64 of 16-bit or 32-bit floats."""
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
@@ -106,7 +108,7 @@ def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
     return found
 
 
-def bits_needed(vae: VAE, z: np.ndarray) -> int:
+def bits_needed(vae: VAE, z: Array) -> int:
     """Return 16 if 16-bit weights change decode(z) by a gray level at most, or 32."""
     before, exact = vae.decoder.get_weights(), vae.decode(z)
     with np.errstate(over="ignore"):
@@ -116,32 +118,30 @@ def bits_needed(vae: VAE, z: np.ndarray) -> int:
     return 16 if difference <= 1 / 255 else 32
 
 
-def like_mnist(images: np.ndarray) -> bool:
+def like_mnist(images: Array) -> bool:
     """Return whether images are prepared like MNIST's digits.
 
     The ink fits into 20 × 20 pixels, with its center of mass in the middle of 28 × 28.
     """
-    if images.shape[1:] != (28, 28):
+    if images.shape[1:] != (28, 28) or not images.any():
         return False
-    mass = images.sum(axis=(1, 2), dtype=float)
-    for axis in (1, 2):
-        lines = images.any(axis=3 - axis)  # (n, 28): rows or columns with ink
-        extent = 28 - lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
-        along = images.sum(axis=3 - axis, dtype=float) @ (np.arange(28) + 0.5)
-        centered = np.abs(along / np.maximum(mass, 1) - 14.5) < 0.6
-        if (centered & (extent <= 20)).mean() < 0.95:
-            return False
-    return True
+    images = images[images.any(axis=(1, 2))]
+    centers = np.array([ndimage.center_of_mass(image) for image in images])
+    boxes = np.array([Image.fromarray(image).getbbox() for image in images])
+    fits = (boxes[:, 2:] - boxes[:, :2] <= 20) & (np.abs(centers - 14) < 0.6)
+    return bool(fits.all(axis=1).mean() > 0.9)
 
 
-def contact_sheet(images: np.ndarray, columns: int) -> str:
+def contact_sheet(images: Array, columns: int) -> str:
     """Return all images in one, `columns` to a row, as a data URL of a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pictures.tile(images, columns)).save(buffer, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def describe(vae: VAE, z_mean, labels, classes: list[str], chosen: np.ndarray) -> dict:
+def describe(
+    vae: VAE, z_mean: Array, labels: Array | None, classes: list[str], chosen: Array
+) -> dict:
     """Return what the page knows about a model.
 
     z_mean, labels: of all held-out images; chosen: the indices of those in the page.
@@ -203,7 +203,7 @@ def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
         "colors": [to_hex(color) for color in pictures.class_colors(len(classes))],
         "sheet": contact_sheet(images[chosen], columns),
         "columns": columns,
-        "seconds": SECONDS,
+        "seconds": FRAMES * MS / 1000,
     }
     html = (PAGE / "index.html").read_text("utf-8")
     style = f"<style>\n{(PAGE / 'style.css').read_text('utf-8')}</style>"

@@ -23,7 +23,7 @@ class Options(cli.Trained):
 if __name__ == "__main__":
     options = cli.parse(Options, __doc__)  # before the slow imports below
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ def draw_latent_plane(
     class_names: Sequence[str] | None,
     axis_names: Sequence[str],
     title: str = "",
-    decode=None,
+    decode: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Figure:
     """Return a scatter plot of the latent plane and, given `decode`, a grid beside it.
 

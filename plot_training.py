@@ -32,29 +32,31 @@ import pathlib
 import subprocess
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import PIL.Image
 from matplotlib import animation
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.progress import track
 
 from support import data, pictures, weights
 from support.cli import UserError
 
+if typing.TYPE_CHECKING:  # The curve needs no Keras, which takes seconds.
+    from vae_mnist import VAE
+
+Array = np.ndarray
 IMAGES = 1000  # held-out images in the film's plane
 SIZE = 16  # images per side of the film's grid
 DURATION = 250  # of a frame, in ms
 LAST = 8  # times that the last frame is shown
-COLORS = 64, 16  # of a GIF: for the plane and for the grid
 
 
 # The learning curve
 
 
-def read_history(path: str) -> tuple[str, dict[str, np.ndarray]]:
+def read_history(path: str) -> tuple[str, dict[str, Array]]:
     """Return a run's name and history, from its weights file or a newer checkpoint."""
     existing = filter(os.path.exists, (path, weights.checkpoint_of(path)))
     newest = max(existing, key=os.path.getmtime, default=path)
@@ -66,18 +68,18 @@ def read_history(path: str) -> tuple[str, dict[str, np.ndarray]]:
     return name if newest == path else f"{name} (unfinished)", history
 
 
-def best(losses: np.ndarray) -> tuple[int, float]:
+def best(losses: Array) -> tuple[int, float]:
     """Return the epoch of the lowest loss, counted from 1, and that loss."""
     return int(np.argmin(losses)) + 1, float(losses.min())
 
 
-def draw_curve(axes, values: np.ndarray, label: str, color: str) -> None:
+def draw_curve(axes: Axes, values: Array, label: str, color: str) -> None:
     """Draw a line with a value per epoch."""
     axes.plot(range(1, len(values) + 1), values, ".-", color=color, label=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def draw_training(name: str, history: dict[str, np.ndarray]) -> Figure:
+def draw_training(name: str, history: dict[str, Array]) -> Figure:
     """Return a Figure of one run: its loss, the loss's two terms, the learning rate."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     places = [["loss", "reconstruction"], ["loss", "kl"], ["loss", "rate"]]
@@ -103,7 +105,7 @@ def draw_training(name: str, history: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def draw_comparison(histories: Sequence[tuple[str, dict[str, np.ndarray]]]) -> Figure:
+def draw_comparison(histories: Sequence[tuple[str, dict[str, Array]]]) -> Figure:
     """Return a Figure of several runs' held-out losses, by their names."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -125,11 +127,13 @@ class Frame(typing.NamedTuple):
 
     epochs: float  # of training
     loss: float  # held-out, in nats per image
-    points: np.ndarray  # z_mean of some held-out images in the plane, (n, 2)
-    manifold: np.ndarray  # decoded images of the same plane, tiled, uint8
+    points: Array  # z_mean of some held-out images in the plane, (n, 2)
+    manifold: Array  # decoded images of the same plane, tiled, uint8
 
 
-def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
+def make_frame(
+    vae: "VAE", path: pathlib.Path, held_out: Array, images: Array, dims: list[int]
+) -> Frame:
     """Return the Frame of a snapshot; held_out: images for the loss, images: points."""
     weights.load(vae, path)
     loss = vae.evaluate(held_out, batch_size=1000, verbose=0)[0]
@@ -142,7 +146,11 @@ def make_frame(vae, path: pathlib.Path, held_out, images, dims) -> Frame:
 
 
 def draw_frames(
-    frames: Sequence[Frame], labels, class_names, dims, loss: str = "held-out loss"
+    frames: Sequence[Frame],
+    labels: pictures.Labels,
+    class_names: Sequence[str] | None,
+    dims: Sequence[int],
+    loss: str = "held-out loss",
 ) -> Iterator[Figure]:
     """Yield one Figure again and again, with the next Frame drawn into it."""
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
@@ -165,27 +173,10 @@ def draw_frames(
         yield figure
 
 
-def write_gif(figures: Iterable[Figure], path: pathlib.Path) -> None:
-    """Write the successive states of a figure as a GIF."""
-    images = []
-    for figure in figures:
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        images.append(PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    # One palette for all frames, a part for either side, so that no color flickers.
-    palette, colors = PIL.Image.new("P", (1, 1)), [255, 255, 255]
-    for half, count in zip(np.hsplit(np.asarray(images[-1]), 2), COLORS, strict=True):
-        half = PIL.Image.fromarray(half).quantize(count, PIL.Image.Quantize.MAXCOVERAGE)
-        colors += half.getpalette()[: 3 * count]
-    palette.putpalette(colors)
-    images = [image.quantize(palette=palette, dither=0) for image in images]
-    stay = [DURATION] * (len(images) - 1) + [LAST * DURATION]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=stay, loop=0)
-
-
-def write_mp4(figures: Iterator[Figure], path: pathlib.Path) -> None:
-    """Write the successive states of a figure as a video, with ffmpeg."""
-    writer, figure = animation.FFMpegWriter(fps=1000 / DURATION), next(figures)
+def write_film(figures: Iterator[Figure], path: pathlib.Path) -> None:
+    """Write the successive states of a figure, as a GIF or, with ffmpeg, as a video."""
+    kind = animation.PillowWriter if path.suffix == ".gif" else animation.FFMpegWriter
+    writer, figure = kind(fps=1000 / DURATION), next(figures)
     try:
         with writer.saving(figure, path, figure.dpi):
             for _ in itertools.chain([figure], figures, [figure] * (LAST - 1)):
@@ -196,7 +187,7 @@ def write_mp4(figures: Iterator[Figure], path: pathlib.Path) -> None:
 
 def make_film(folder: str, path: str, source: str | None = None) -> None:
     """Write a film of the snapshots in a folder; source: of other images to show."""
-    from vae_mnist import load_vae  # The curve needs no Keras, which takes seconds.
+    from vae_mnist import load_vae
 
     snapshots = pathlib.Path(folder).glob("*[0-9].[0-9][0-9]" + weights.SUFFIX)
     snapshots = sorted(snapshots, key=lambda path: (len(path.name), path.name))
@@ -216,7 +207,7 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     figures = draw_frames(frames, labels, dataset.class_names, dims, loss)
     figures = iter(track(figures, "drawing", len(frames), **bar))
     with weights.replacing(path) as part:
-        write_gif(figures, part) if path.endswith(".gif") else write_mp4(figures, part)
+        write_film(figures, part)
     print(f"wrote {path}")
 
 

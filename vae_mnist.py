@@ -100,7 +100,7 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
 
-    def wide():
+    def wide() -> keras.initializers.Initializer:
         # With so few inputs, Keras' small weights and zero biases would make all units
         # start nearly alike. Larger ones spread them over the latent space.
         return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
@@ -216,7 +216,11 @@ class VAE(keras.Model):
 
 
 def train(
-    vae: VAE, images: np.ndarray, held_out: np.ndarray, initial_epoch=0, **fit_options
+    vae: VAE,
+    images: np.ndarray,
+    held_out: np.ndarray,
+    initial_epoch: int = 0,
+    **fit_options,
 ) -> keras.callbacks.History:
     """Fit `vae` to images with RMSprop; `held_out` is used for evaluation only.
 

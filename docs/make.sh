@@ -4,8 +4,8 @@
 #     bash docs/make.sh [MNIST [EMOJI]]
 #
 # MNIST is what vae_mnist.py --data takes; EMOJI is a folder that docs/emoji.py filled,
-# without which docs/emoji.jpg stays as it is, as docs/long.png does: its run takes long. draw.gif needs Chromium and selenium. The
-# trained weights stay in docs/weights.
+# without which docs/emoji.jpg stays as it is, as docs/long.png does: its run takes long.
+# docs/draw.gif needs Chromium and selenium. The trained weights stay in docs/weights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mnist=${1:-mnist} emoji=${2:-}
@@ -47,6 +47,7 @@ if test -n "$emoji"; then
     train emoji --data "$emoji" --image-size 32 --color
     python plot_latent.py $(of emoji) --grid --output docs/emoji.jpg
 fi
+python docs/shrink.py docs/*.png docs/film.gif
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
 python explore.py --output docs/explore.html --weights \
     docs/weights/{vae_mnist,beta-0,beta-10}.weights.h5

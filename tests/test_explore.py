@@ -574,7 +574,7 @@ def test_the_animation_shows_the_tour_and_loops(tmp_path, shape):
     explore.write_gif(vae, path, tmp_path / "tour")
     with Image.open(tmp_path / "tour") as gif:
         assert (gif.n_frames, gif.info["loop"]) == (12, 0)
-        assert 12 * gif.info["duration"] == pytest.approx(20_000, rel=0.01)
+        assert gif.info["duration"] == 100
         for i, expected in enumerate(255 * vae.decode(path)):
             gif.seek(i)
             frame = gif.convert("RGB" if len(shape) == 3 else "L")

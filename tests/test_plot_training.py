@@ -201,28 +201,14 @@ def test_axes_and_colors_stay(looks):
     assert low == -high and min(inside) > 0.95
 
 
-def test_one_palette_keeps_the_classes_colors(tmp_path):
-    """Few points among many grays: a palette per frame would lose their colors."""
-    figure = Figure(figsize=(6, 3))
-    left, right = figure.subplots(1, 2)
-    right.imshow(np.random.default_rng(0).random((99, 99)), cmap="gray")
-    for i in range(10):
-        left.scatter(0, i, s=20, color=f"C{i}", linewidths=0)
-    plot_training.write_gif([figure, figure], tmp_path / "a.gif")
-    for _, frame in frames_of(tmp_path / "a.gif"):
-        for i in range(10):
-            color = np.array(matplotlib.colors.to_rgb(f"C{i}")) * 255
-            assert np.abs(frame - color).max(axis=2).min() < 12
-
-
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
 def test_a_video(here):
-    plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
+    plot_training.write_film(iter([Figure((2, 1))] * 3), here / "film.mp4")
     probe = "ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv"
     output = subprocess.check_output([*probe.split(), "film.mp4"], text=True)
     assert output.strip() == "stream,10"  # the last one for two seconds
     with largest_file(100), pytest.raises(cli.UserError, match="disk full"):
-        plot_training.write_mp4(iter([Figure((2, 1))] * 3), "film.mp4")
+        plot_training.write_film(iter([Figure((2, 1))] * 3), here / "film.mp4")
 
 
 def test_a_video_without_ffmpeg(trained, fails, monkeypatch):
