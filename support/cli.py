@@ -61,7 +61,7 @@ def parse(kind: type[Options], docstring: str) -> Options:
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
-            saved = make(kind, settings["config"] | {"weights": options.weights})
+            saved = make(kind, settings["config"])
             options = tyro.cli(kind, default=saved, config=config)
         check(options)
     except UserError as error:

@@ -2,13 +2,11 @@
 
     python tests/benchmark.py                   MNIST, 3 runs of 5 epochs each
     python tests/benchmark.py --runs 1          a quick look
-    python tests/benchmark.py --until 152       the time to that held-out loss
 
 Every contender trains in a process of its own, in turn, so that a drift of the
 machine's speed affects all of them. Seconds are the median over all epochs but each
 run's first, which compiles; the held-out loss is the mean over runs, which differ in
-their seed. With --until, seconds count from the start of the process to the end of the
-first epoch whose held-out loss is that low.
+their seed.
 """
 
 import dataclasses
@@ -36,11 +34,6 @@ CONTENDERS = {  # name: description, backend, options of the lesson's Config
     "torch": ("PyTorch's eager loop, same architecture", "torch", {}),
     "numpy": ("the five matrix products alone (NumPy)", "tensorflow", {}),
 }
-RACERS = {  # for --until
-    "default": ("this project", "tensorflow", {"epochs": 20}),
-    "short": ("this project with `--epochs 2`", "tensorflow", {"epochs": 2}),
-    "keras": ("Keras' defaults", "tensorflow", {"epochs": 100, "activation": "relu"}),
-}
 
 
 @dataclasses.dataclass
@@ -48,17 +41,12 @@ class Options:
     data: str = "mnist"  # as for vae_mnist.py
     epochs: int = 5  # per run
     runs: int = 3  # per contender, with seeds 0, 1, …
-    until: float = 0.0  # a held-out loss to reach; 0 times epochs instead
     contender: str = ""  # used internally: the one to run in this process
     seed: int = 0  # used internally
-    started: float = 0.0  # used internally
 
 
-def train_with_keras(dataset, config, name, until=0.0):
-    """Return the seconds of each epoch and the held-out losses of the lesson's VAE.
-
-    until: a held-out loss that ends the training.
-    """
+def train_with_keras(dataset, config, name):
+    """Return the seconds of each epoch of the lesson's VAE, and its held-out loss."""
     import vae_mnist
     from support.backend import keras
 
@@ -69,25 +57,15 @@ def train_with_keras(dataset, config, name, until=0.0):
         def on_test_begin(self, logs=None):  # Training ends where validation begins.
             seconds.append(time.perf_counter() - self.start)
 
-        def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = logs["val_loss"] <= until
-
     seconds = []
     vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
     compiled = vae.compile
-    if name == "keras":
-        for layer in vae.encoder.layers + vae.decoder.layers:
-            if isinstance(layer, keras.layers.Dense):
-                kernel = keras.initializers.GlorotUniform()(layer.kernel.shape)
-                layer.set_weights([kernel, 0 * layer.bias])
-        vae.compile = lambda *_, **options: compiled(keras.optimizers.RMSprop())
-    else:
-        vae.adapt(dataset.x_train)
+    vae.adapt(dataset.x_train)
     if name == "plain":
         vae.compile = lambda optimizer, **_: compiled(optimizer, jit_compile=False)
     options = {"callbacks": [Stopwatch()], "verbose": 0}
     history = vae_mnist.train(vae, dataset.x_train, dataset.x_test, **options)
-    return seconds, history.history["val_loss"]
+    return seconds, history.history["val_loss"][-1]
 
 
 def train_with_torch(dataset, config):
@@ -130,7 +108,7 @@ def train_with_torch(dataset, config):
             schedule.step()
         seconds.append(time.perf_counter() - start)
     with torch.no_grad():
-        return seconds, [negative_elbo(held_out).item()]
+        return seconds, negative_elbo(held_out).item()
 
 
 def multiply_matrices(dataset, config):
@@ -163,28 +141,22 @@ def contend(options):
     from support import data
     from support.backend import set_seed
 
-    name, until, dataset = options.contender, options.until, data.load(options.data)
-    more = (RACERS if until else CONTENDERS)[name][2]
+    name, dataset = options.contender, data.load(options.data)
     set_seed(options.seed)
-    config = vae_mnist.Config(**{"epochs": options.epochs, "seed": options.seed} | more)
+    more = CONTENDERS[name][2]
+    config = vae_mnist.Config(epochs=options.epochs, seed=options.seed, **more)
     if name == "torch":
-        seconds, losses = train_with_torch(dataset, config)
+        result = train_with_torch(dataset, config)
     elif name == "numpy":
-        seconds, losses = multiply_matrices(dataset, config), [None]
+        result = multiply_matrices(dataset, config), None
     else:
-        seconds, losses = train_with_keras(dataset, config, name, until)
-    if until:
-        reached = losses[-1] <= until
-        taken = time.time() - options.started, len(losses)
-        print(json.dumps(taken if reached else (float("inf"), float("inf"))))
-    else:
-        print(json.dumps((seconds, losses[-1])))
+        result = train_with_keras(dataset, config, name)
+    print(json.dumps(result))
 
 
 def start(name, backend, options, seed):
     """Return the result of a contender that runs in a process of its own."""
-    values = dataclasses.asdict(options)
-    values |= {"contender": name, "seed": seed, "started": time.time()}
+    values = dataclasses.asdict(options) | {"contender": name, "seed": seed}
     words = [f"--{name}={value}" for name, value in values.items()]
     done = subprocess.run(
         [sys.executable, __file__, *words],
@@ -197,27 +169,21 @@ def start(name, backend, options, seed):
 
 
 def main(options):
-    contenders = RACERS if options.until else CONTENDERS
-    installed = {k: v for k, v in contenders.items() if importlib.util.find_spec(v[1])}
+    installed = {k: v for k, v in CONTENDERS.items() if importlib.util.find_spec(v[1])}
     results = {name: [] for name in installed}
     for seed in range(options.runs):
         for name, (description, backend, _) in installed.items():
             print(f"run {seed + 1} of {options.runs}: {description}", file=sys.stderr)
             results[name].append(start(name, backend, options, seed))
 
-    last = "epochs" if options.until else "held-out loss"
-    print(f"| | seconds | ratio | {last} |\n|---|---|---|---|")
+    print("| | seconds | ratio | held-out loss |\n|---|---|---|---|")
     for name, rows in results.items():
-        times, figures = zip(*rows, strict=True)
-        if options.until:
-            seconds, figure = statistics.median(times), statistics.median(figures)
-        else:
-            seconds = statistics.median(s for run in times for s in run[1:])
-            figure = None if None in figures else statistics.mean(figures)
+        times, losses = zip(*rows, strict=True)
+        seconds = statistics.median(s for run in times for s in run[1:])
         if name == "default":
             baseline = seconds
         cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
-        cells.append("" if figure is None else f"{figure:.1f}")
+        cells.append("" if None in losses else f"{statistics.mean(losses):.1f}")
         print("| " + " | ".join(cells) + " |")
     packages = filter(
         importlib.util.find_spec, ["tensorflow", "jax", "torch", "keras", "numpy"]

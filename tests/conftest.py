@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import types
 
@@ -206,6 +207,21 @@ def largest_file(size):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def folder_with(mode):
+    """Make a folder with these permissions, and give up those of root meanwhile."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # Others cannot enter pytest's own.
+        PIL.Image.new("L", (9, 9)).save(os.path.join(folder, "a.png"))
+        os.chmod(folder, mode)
+        os.seteuid(user or 65534)
+        try:
+            yield pathlib.Path(folder)
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o700)
 
 
 def train(*options, few_steps=False):

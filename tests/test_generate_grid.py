@@ -9,17 +9,6 @@ from support.pictures import quantiles, tile
 from vae_mnist import VAE, Config, load_vae
 
 
-def test_dimensions_are_ranked_by_what_they_change():
-    slopes = np.array([0.3, -4, 0, 2, 1])
-
-    def decode(z):
-        """Return images of two pixels: one follows z[4] up only, the other the rest."""
-        up = np.maximum(z[:, 4], 0) * 2.5  # twice 2² is more than once 2.5²
-        return np.stack([up, z[:, :4] @ slopes[:4]], axis=1)[:, None]
-
-    assert generate_grid.rank_dims(decode, 5) == [1, 3, 4, 0, 2]
-
-
 def test_images_that_are_not_square_are_not_stretched():
     picture = tile(np.zeros((4, 30, 10)), 2)
     figure = generate_grid.draw_manifold(picture, np.arange(2.0), ["x", "y"], "")

@@ -11,7 +11,7 @@ import warnings
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, largest_file, save_untrained
+from conftest import ROOT, folder_with, largest_file, save_untrained
 
 import vae_mnist
 from support import weights
@@ -104,6 +104,15 @@ def test_files_that_cannot_be_written(tmp_path, old, check):
     with pytest.raises(UserError, match="no/file: No such file"):
         check(tmp_path / "no" / "file")
     assert_only(old, "old")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+@pytest.mark.parametrize("check", [weights.check_writable, replace])
+def test_a_read_only_folder(check):
+    with folder_with(0o555) as folder:
+        for name in "new", "a.png":
+            with pytest.raises(UserError, match=f"{name}: Permission denied"):
+                check(folder / name)
 
 
 def test_room_is_reserved_before_anything_is_written(old):
