@@ -5,9 +5,9 @@
     python vae_mnist.py --data photos/         your own images
     python vae_mnist.py --resume               continue an interrupted run
 
-An image travels through this file from top to bottom: pixels → encoder → (z_mean,
-z_log_sigma) → sampling → decoder → loss. The trained weights go into one file, which
-plot_latent.py and generate_grid.py read.
+The file follows an image through the model: pixels → encoder → (z_mean, z_log_sigma) →
+sampling → decoder → loss. The trained weights go into one file, which plot_latent.py
+and generate_grid.py read.
 
 The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114.
 """
@@ -20,20 +20,20 @@ from support import cli
 
 @dataclass
 class Config:
-    """The hyperparameters of a run. Each is also a command-line option."""
+    """The options of a run. Each field is also a command-line option."""
 
     # The model
-    hidden: tuple[int, ...] = (256,)  # units of the encoder's hidden layers
+    hidden: tuple[int, ...] = (256,)  # units per hidden layer; the decoder mirrors them
     latent_dim: int = 2  # dimensions of the latent space; two can be drawn
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: float = 1.0  # weight of the KL term; 1 makes the loss the negative ELBO
     noise: float = 0.0  # standard deviation of noise added to the encoder's input
-    binarize: bool = False  # sample each pixel, 0 or 1, at every step
+    binarize: bool = False  # sample each pixel as 0 or 1, at every step
 
     # The training
     epochs: int = 20  # passes over the training images
-    batch_size: int | None = None  # images per step; None: 100, or 1 % of a small set
-    learning_rate: float | None = None  # at the start; None: 0.001 / number of layers
+    batch_size: int | None = None  # images per step; None: 100, or 1 % of under 10,000
+    learning_rate: float | None = None  # decays to 0; None: 0.001 / hidden layers
     seed: int = 0  # for all random numbers
 
     # The files
@@ -43,8 +43,8 @@ class Config:
     weights: str = cli.WEIGHTS  # the file to write
     resume: bool = False  # continue an interrupted run
     log: str | None = None  # a CSV file to write, one line per epoch
-    snapshots: str | None = None  # a folder for the weights as they change
-    distributed: bool = False  # use all devices and machines (KERAS_BACKEND=jax)
+    snapshots: str | None = None  # a folder for weights saved during training
+    distributed: bool = False  # use all devices and machines (needs KERAS_BACKEND=jax)
 
 
 if __name__ == "__main__":
@@ -66,13 +66,14 @@ def build_encoder(pixels: int, config: Config) -> keras.Model:
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
     x = keras.Input([pixels], name="x")
-    # Standardize, then scale to a norm of about 5, whatever the brightness and size.
+    # Standardize the pixels, then scale: an image of any size has a norm of about 5, at
+    # which the hidden units do not saturate.
     h = layers.Normalization(axis=None, name="normalize")(x)
     h = layers.Rescaling(5 / math.sqrt(pixels))(h)
     for units in config.hidden:
         h = layers.Dense(units, config.activation)(h)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
-    # A small σ at the start keeps the noise from drowning out z_mean.
+    # A small σ at the start, e⁻² ≈ 0.14, keeps ε from drowning out z_mean.
     z_log_sigma = layers.Dense(
         config.latent_dim,
         bias_initializer=keras.initializers.Constant(-2),
@@ -87,7 +88,7 @@ def build_encoder(pixels: int, config: Config) -> keras.Model:
 def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) -> Tensor:
     """Return z = z_mean + σ·ε, the reparameterization of section 2.4.
 
-    parameters: z_mean and z_log_sigma, each (n, latent_dim); gradients flow into both.
+    parameters: z_mean and z_log_sigma, each (n, latent_dim); gradients flow to both.
     """
     z_mean, z_log_sigma = parameters
     epsilon = keras.random.normal(ops.shape(z_mean), seed=seed)  # ε ~ N(0, I)
@@ -99,16 +100,16 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 
 def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
-
-    def wide() -> keras.initializers.Initializer:
-        # With so few inputs, Keras' small weights and zero biases would make all units
-        # start nearly alike. Larger ones spread them over the latent space.
-        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
-
     first, *others = reversed(config.hidden)
+    # With Keras' small weights and zero biases, all units would start as nearly the
+    # same function of so few inputs. Larger ones spread them over the latent space.
+    stddev = math.sqrt(8 / config.latent_dim)
     z = keras.Input([config.latent_dim], name="z")
     h = layers.Dense(
-        first, config.activation, kernel_initializer=wide(), bias_initializer=wide()
+        first,
+        config.activation,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+        bias_initializer=keras.initializers.RandomNormal(stddev=stddev),
     )(z)
     for units in others:
         h = layers.Dense(units, config.activation)(h)
@@ -123,6 +124,7 @@ def reconstruction_loss(x: Tensor, logits: Tensor) -> Tensor:
     """Return −log p(x|z) of a Bernoulli decoder, in nats, shape (n,). Appendix C.1.
 
     With p = sigmoid(logit): −x·log p − (1 − x)·log(1 − p) = softplus(logit) − x·logit.
+    For gray x, this is the mean over black and white pixels sampled with probability x.
     """
     return ops.sum(ops.softplus(logits) - x * logits, axis=-1)
 
@@ -146,15 +148,18 @@ class VAE(keras.Model):
 
     def __init__(self, image_shape: tuple[int, ...], config: Config):
         images = keras.Input(image_shape, dtype="uint8", name="images")
-        x = layers.Flatten(data_format="channels_last")(images)
+        x = layers.Flatten(data_format="channels_last")(images)  # → (n, pixels)
         x = layers.Rescaling(1 / 255)(x)
-        x = backend.sample_pixels(x) if config.binarize else x
-        seen = backend.add_noise(x, config.noise) if config.noise else x
+        if config.binarize:
+            x = backend.random_layer(backend.sample_pixels, x)
+        seen = x  # by the encoder; the loss compares with x
+        if config.noise:
+            seen = backend.random_layer(backend.add_noise, x, stddev=config.noise)
 
         pixels = math.prod(image_shape)
         encoder, decoder = build_encoder(pixels, config), build_decoder(pixels, config)
         z_mean, z_log_sigma = encoder(seen)
-        # As an argument, the generator is tracked by Keras: fresh noise at every step.
+        # Passed in `arguments`, the generator is tracked by Keras: new ε at every step.
         seed = keras.random.SeedGenerator()
         sampling = layers.Lambda(
             sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
@@ -162,12 +167,7 @@ class VAE(keras.Model):
         z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
-        outputs = {
-            "x": x,
-            "z_mean": z_mean,
-            "z_log_sigma": z_log_sigma,
-            "logits": logits,
-        }
+        outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
         super().__init__(images, outputs, name="vae")
         self.image_shape, self.config = tuple(image_shape), config
         self.encoder, self.decoder = encoder, decoder
@@ -175,10 +175,10 @@ class VAE(keras.Model):
         self.kl = keras.metrics.Mean("kl")
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        """Return the negative evidence lower bound, averaged over the batch, in nats.
+        """Return reconstruction + β·KL, averaged over the batch, in nats.
 
-        Equation 10, with one z per image and the KL weighted by β. An image is its own
-        target, so Keras' arguments x and y are not used.
+        With β = 1, the negative evidence lower bound: equation 10 with one z per image.
+        An image is its own target, so Keras' arguments x and y are not used.
         """
         reconstruction = reconstruction_loss(y_pred["x"], y_pred["logits"])
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
@@ -189,14 +189,14 @@ class VAE(keras.Model):
     def adapt(self, images: np.ndarray) -> None:
         """Set the initial normalization and output biases from uint8 images.
 
-        The encoder's normalization takes its statistics from them, and the decoder
-        starts by drawing their mean image: with a bias of log(p / (1 − p)), a pixel is
+        The encoder's normalization uses their mean and variance, and the decoder starts
+        near their mean image: with a bias of log(p / (1 − p)), a pixel is
         white with probability p (Hinton 2010, A Practical Guide to Training Restricted
         Boltzmann Machines, section 8.1).
         """
         x = images.reshape(len(images), -1) / np.float32(255)
         self.encoder.get_layer("normalize").adapt(x)
-        # Laplace's rule of succession, so that no p is 0 or 1.
+        # Laplace's rule of succession: no p is 0 or 1.
         p = (x.sum(axis=0, dtype=float) + 1) / (len(x) + 2)
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
@@ -207,7 +207,7 @@ class VAE(keras.Model):
         return ops.convert_to_numpy(z_mean), ops.convert_to_numpy(z_log_sigma)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return images of latent points: each pixel's probability of being white."""
+        """Decode latent points: return each pixel's probability of being white."""
         probabilities = ops.convert_to_numpy(ops.sigmoid(self.decoder(z)))
         return probabilities.reshape(-1, *self.image_shape)
 
@@ -231,7 +231,7 @@ def train(
     steps = math.ceil(len(images) / batch_size)
     rate = config.learning_rate
     if rate is None:
-        rate = 1e-3 / len(config.hidden)  # Deeper networks take smaller steps.
+        rate = 1e-3 / len(config.hidden)  # Deeper networks need smaller steps.
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps * config.epochs)
     vae.compile(
         keras.optimizers.RMSprop(schedule, momentum=0.9),
@@ -262,9 +262,8 @@ def main(config: Config) -> None:
     backend.set_seed(config.seed)
     vae = VAE(dataset.x_train.shape[1:], run.config)
     vae.adapt(dataset.x_train)
-    options = {"callbacks": run.callbacks, "verbose": 0}
-    with run:
-        train(vae, run.images, run.held_out, run.first_epoch, **options)
+    with run:  # With --resume, its callbacks load what the checkpoint holds.
+        train(vae, run.images, run.held_out, **run.fit_options)
     run.report()
 
 

@@ -18,8 +18,8 @@ def quiet_start() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with open(os.devnull, "w") as devnull:
+        os.dup2(devnull.fileno(), 2)
     try:
         yield
     finally:
@@ -41,31 +41,23 @@ def set_seed(seed: int) -> None:
         keras.utils.set_random_seed(seed)
 
 
-def random_layer(function: Callable, x: Tensor) -> Tensor:
-    """Return the output of a layer, function(x, seed), drawn afresh at every step."""
-    seed = keras.random.SeedGenerator()
-    return layers.Lambda(function, arguments={"seed": seed})(x)
+def random_layer(function: Callable, x: Tensor, **arguments) -> Tensor:
+    """Return the output of a layer, function(x, seed=…, **arguments)."""
+    arguments["seed"] = keras.random.SeedGenerator()
+    return layers.Lambda(function, arguments=arguments)(x)
 
 
-def sample_pixels(x: Tensor) -> Tensor:
-    """Return 0 or 1 per pixel, 1 with probability x: Burda et al. 2015, section 5.1."""
-
-    def sample(x, seed):
-        return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")
-
-    return random_layer(sample, x)
+def sample_pixels(x: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+    """Make each pixel 1 with probability x, else 0: Burda et al. 2015, section 5.1."""
+    return ops.cast(keras.random.uniform(ops.shape(x), seed=seed) < x, "float32")
 
 
-def add_noise(x: Tensor, stddev: float) -> Tensor:
+def add_noise(x: Tensor, stddev: float, seed: keras.random.SeedGenerator) -> Tensor:
     """Return x plus Gaussian noise, clipped to [0, 1].
 
     A GaussianNoise layer would add none in `evaluate`, to held-out images.
     """
-
-    def add(x, seed):
-        return ops.clip(x + stddev * keras.random.normal(ops.shape(x), seed=seed), 0, 1)
-
-    return random_layer(add, x)
+    return ops.clip(x + stddev * keras.random.normal(ops.shape(x), seed=seed), 0, 1)
 
 
 def default_batch_size(images: int) -> int:
@@ -76,8 +68,9 @@ def default_batch_size(images: int) -> int:
 def compile_options(
     model: keras.Model, batch_size: int, steps: int, fine: bool = False
 ) -> dict:
-    """Return the arguments of Model.compile that halve the time of an epoch.
+    """Return the arguments of Model.compile that make an epoch fast.
 
+    On TensorFlow, also make tf.random draw with Philox from now on.
     steps: per epoch. fine: whether callbacks must see every hundredth of an epoch.
     """
     if BACKEND == "torch":  # no XLA, and always one step per call
@@ -92,10 +85,10 @@ def compile_options(
             setattr(tf.random, name, draw)
     # One step per call spends more time on Python than on the model. But callbacks, and
     # so Ctrl-C, run between calls only: large models take fewer steps per call.
-    prompt = int(5e9 / (model.count_params() * batch_size))
-    most = max(1, min(steps // 100 if fine else 100, steps, prompt))
+    responsive = int(5e9 / (model.count_params() * batch_size))
+    limit = max(1, min(steps // 100 if fine else 100, steps, responsive))
     # A divisor: TensorFlow's last call of an epoch would run on into the next one.
-    per_call = max(n for n in range(1, most + 1) if steps % n == 0)
+    per_call = max(n for n in range(1, limit + 1) if steps % n == 0)
     # "auto" leaves XLA out on TensorFlow's CPU.
     return {"jit_compile": True, "steps_per_execution": per_call}
 

@@ -131,25 +131,27 @@ def assemble(source: str, arrays: readers.Arrays) -> Dataset:
 
     Raises UserError if the arrays are not images and labels, or do not fit together.
     """
-    x_train, y_train, x_test, y_test = map(arrays.get, readers.NAMES)
-    if x_train is None:
+    if "x_train" not in arrays:
         raise UserError(f"{source} has no training images: add x_train or train-images")
-    x_train = check_images(x_train, f"x_train in {source}")
-    check_labels(y_train, len(x_train), f"y_train in {source}")
-    if x_test is not None:
-        x_test = check_images(x_test, f"x_test in {source}")
-        check_labels(y_test, len(x_test), f"y_test in {source}")
-    elif len(x_train) < 5:
-        raise UserError(f"{source} has fewer than 5 images: add more")
-    else:
-        fifth = np.arange(len(x_train)) % 5 == 4
-        x_train, x_test = x_train[~fifth], x_train[fifth]
-        if y_train is not None:
-            y_train, y_test = y_train[~fifth], y_train[fifth]
+    parts = []
+    for part in ["train", "test"] if "x_test" in arrays else ["train"]:
+        x = check_images(arrays[f"x_{part}"], f"x_{part} in {source}")
+        y = arrays.get(f"y_{part}")
+        if y is not None and y.shape != (len(x),):
+            raise UserError(
+                f"y_{part} in {source} has shape {y.shape}: give {(len(x),)}"
+            )
+        parts.append((x, y))
+    if len(parts) == 1:
+        if len(x) < 5:
+            raise UserError(f"{source} has fewer than 5 images: add more")
+        fifth = np.arange(len(x)) % 5 == 4
+        parts = [(x[mask], None if y is None else y[mask]) for mask in (~fifth, fifth)]
+    (x_train, y_train), (x_test, y_test) = parts
     if x_train.shape[1:] != x_test.shape[1:]:
         shapes = f"{x_train.shape[1:]} in x_train, {x_test.shape[1:]} in x_test"
         raise UserError(f"{source} has images of different shapes: {shapes}")
-    labels = [y for y in (y_train, y_test) if y is not None]
+    labels = [y for _, y in parts if y is not None]
     if not labels:
         return Dataset(x_train, None, x_test, None, None, source)
     classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
@@ -182,9 +184,3 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
         raise UserError(f"{name} has only pixels of 0 and 1: multiply them by 255")
     scaled = images if white == 255 else np.rint(images * 255)
     return scaled.astype("uint8", copy=False)
-
-
-def check_labels(y: np.ndarray | None, images: int, name: str) -> None:
-    """Raise UserError if there are labels, but not one per image."""
-    if y is not None and y.shape != (images,):
-        raise UserError(f"{name} has shape {y.shape}: give {(images,)}")

@@ -36,12 +36,9 @@ def join() -> Team:
             keras.distribution.initialize()
     devices = len(keras.distribution.list_devices())
     if devices == 1:
-        raise UserError(
-            "--distributed finds a single device: for several machines, set the"
-            " KERAS_DISTRIBUTION_* variables (docs/backends.md)"
-        )
-    all_devices = keras.distribution.DataParallel(auto_shard_dataset=False)
-    keras.distribution.set_distribution(all_devices)
+        raise UserError("--distributed found a single device: see docs/backends.md")
+    data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
+    keras.distribution.set_distribution(data_parallel)
     return Team(jax.process_index(), jax.process_count(), devices)
 
 
@@ -51,7 +48,7 @@ def share(
     """Return the training and held-out images of this process, and its batch size.
 
     batch_size: of all processes together, None for the default. To make all shares the
-    same size, leave out up to devices − 1 images of either kind.
+    same size, drop up to devices − 1 images of each kind.
     Raises UserError if a batch cannot be divided.
     """
     images, held_out = (
@@ -69,7 +66,7 @@ def share(
 
 @contextlib.contextmanager
 def one_process() -> Iterator[None]:
-    """Let this process save without the others."""
+    """Save from this process only, without waiting for the others."""
     before = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:

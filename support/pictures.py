@@ -35,7 +35,7 @@ def class_colors(classes: int) -> np.ndarray:
 
 
 def quantiles(size: int) -> np.ndarray:
-    """Return the middles of `size` equally probable pieces of N(0, 1), ascending."""
+    """Return the medians of `size` equally probable intervals of N(0, 1), ascending."""
     return special.ndtri((np.arange(size) + 0.5) / size)
 
 
@@ -52,9 +52,7 @@ def plane_grid(values: np.ndarray, directions: np.ndarray) -> np.ndarray:
 def check_plane(latent_dim: int) -> None:
     """Raise UserError if there is only one latent dimension."""
     if latent_dim == 1:
-        raise UserError(
-            "this VAE has one latent dimension, and no plane: train with two or more"
-        )
+        raise UserError("this VAE has only one latent dimension: train with two")
 
 
 def find_reach(points: np.ndarray) -> float:
@@ -65,7 +63,7 @@ def find_reach(points: np.ndarray) -> float:
 def place_names(
     points: np.ndarray, labels: Labels, names: Sequence[str], reach: float, size: float
 ) -> list[tuple[str, float, float]]:
-    """Return (name, x, y): where each class is densest, and in a second dense place.
+    """Return (name, x, y): where each class is densest and, with room, a second spot.
 
     Names do not overlap. points: shape (n, 2). reach: the axes' limit. size: of the
     letters, in the units of the points.
@@ -74,7 +72,7 @@ def place_names(
     x, y = reach * ((2 * np.mgrid[:60, :60] + 1) / 60 - 1)  # the bins' centers
     width = 0.7 * size * max(map(len, names), default=0)
     free = (np.abs(x) + width / 2 < reach) & (np.abs(y) + size < reach)
-    for share in 0, 0.5:  # of its greatest density that a place needs
+    for share in 0, 0.5:  # of the class's peak density that a place needs
         for label, name in enumerate(names):
             own = points[labels == label]
             counts, *_ = np.histogram2d(*own.T, 60, range=[[-reach, reach]] * 2)
@@ -131,14 +129,16 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 def check_picture(path: str) -> None:
     """Raise UserError if no picture can be written to `path`."""
     if pathlib.Path(path).suffix not in ENDINGS:
-        raise UserError(f"--output {path}: end the name in one of {' '.join(ENDINGS)}")
+        raise UserError(
+            f"--output {path}: the name must end in one of {' '.join(ENDINGS)}"
+        )
     weights.check_writable(path)
 
 
 def save_picture(figure: Figure, path: str, show: bool = False) -> None:
     """Write a figure to `path`; open it in the browser if `show`."""
     with weights.replacing(path) as part, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # boxes for what fonts lack
+        warnings.filterwarnings("ignore", "Glyph")  # missing ones become boxes
         figure.savefig(part, dpi=150)
     print(f"wrote {path}")
     if show:

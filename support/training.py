@@ -1,7 +1,7 @@
 """A training run: its checkpoint, resuming, Ctrl-C, its log.
 
-After every epoch the checkpoint, NAME.checkpoint.weights.h5, is replaced. It holds all
-that the next epoch depends on: weights, optimizer, settings, history. A run that
+After every epoch the checkpoint, NAME.checkpoint.weights.h5, is replaced. It holds
+everything the next epoch depends on: weights, optimizer, settings, history. A run that
 completes renames it to NAME.weights.h5; --resume continues one that did not.
 """
 
@@ -40,12 +40,13 @@ class Run(keras.callbacks.Callback):
         for path in filter(None, (self.path, self.checkpoint, self.log)):
             weights.check_writable(path)
         options = dataclasses.asdict(config) | {"data": dataset.source}
-        self.settings = weights.Settings(
-            config={name: v for name, v in options.items() if name not in NOT_STORED},
-            image_shape=dataset.x_train.shape[1:],
-            checksum=dataset.checksum(),
-            run=secrets.token_hex(8),
-        )
+        stored = {name: v for name, v in options.items() if name not in NOT_STORED}
+        self.settings = {
+            "config": stored,
+            "image_shape": dataset.x_train.shape[1:],
+            "checksum": dataset.checksum(),
+            "run": secrets.token_hex(8),
+        }
         unfinished, history = weights.peek(self.checkpoint)
         self.replaceable = {None, self.settings["run"], unfinished}  # ids of runs
         self.saves_at_once = config.resume or not history
@@ -60,10 +61,12 @@ class Run(keras.callbacks.Callback):
         mine = distribution.share(dataset, config.batch_size, self.team)
         self.images, self.held_out, batch_size = mine
         self.config = dataclasses.replace(config, batch_size=batch_size)
-        self.first_epoch, self.progress = len(self.history), Progress(self)
-        self.callbacks = [self, self.progress]
+        self.progress = Progress(self)
+        callbacks = [self, self.progress]
         if config.snapshots and self.team.process == 0:
-            self.callbacks.append(Snapshots(config.snapshots, self))
+            callbacks.append(Snapshots(config.snapshots, self))
+        done = len(self.history)
+        self.fit_options = {"initial_epoch": done, "callbacks": callbacks, "verbose": 0}
 
     def read_resumable(self, epochs: int) -> weights.History:
         """Return the history of the run to resume; raise UserError if it differs."""
@@ -81,7 +84,7 @@ class Run(keras.callbacks.Callback):
         return history
 
     def save(self) -> None:
-        """Replace the checkpoint, unless another run has written it meanwhile."""
+        """Replace the checkpoint, unless another run has written to it."""
         if self.team.process != 0:
             return
         if weights.peek(self.checkpoint)[0] not in self.replaceable:
@@ -108,10 +111,11 @@ class Run(keras.callbacks.Callback):
         on_ctrl_c(self.handler)
         if error and self.team.processes > 1:
             if isinstance(error, (UserError, KeyboardInterrupt)):
-                print(f"error: {error}", file=sys.stderr)
+                print(error, file=sys.stderr)
             else:
                 traceback.print_exception(error)
-            os._exit(1)  # Otherwise JAX waits 100 s for the other processes.
+            # Otherwise JAX waits 100 s for the other processes.
+            os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)
 
     def check_interrupt(self, batch=None, logs=None) -> None:
         if self.interrupted and not self.history:
@@ -147,12 +151,11 @@ class Run(keras.callbacks.Callback):
         self.history.append(row)
         self.save()
         if self.log and self.team.process == 0:
-            table = [[i, *row.values()] for i, row in enumerate(self.history, start=1)]
-            header = ",".join(["epoch", *row])
+            import pandas  # This takes half a second.
+
+            table = pandas.DataFrame(self.history, range(1, len(self.history) + 1))
             with weights.replacing(self.log) as part:
-                np.savetxt(
-                    part, np.array(table, object), "%s", ",", header=header, comments=""
-                )
+                table.to_csv(part, index_label="epoch")
 
     def on_train_end(self, logs=None) -> None:
         if self.team.process == 0:
@@ -175,7 +178,7 @@ class Run(keras.callbacks.Callback):
 
 
 def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
-    """Seed an epoch, so that a resumed run draws the same noise as any other."""
+    """Seed an epoch, so that a resumed run draws the same noise as an unbroken one."""
     rng = np.random.default_rng([seed, epoch])
     for variable in model.variables:
         if variable.name == "seed_generator_state":

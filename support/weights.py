@@ -17,7 +17,6 @@ from collections.abc import Iterator
 
 import h5py
 import numpy as np
-import typeguard
 
 from support.cli import UserError, explain
 
@@ -28,16 +27,10 @@ FORMAT = 2  # of the settings; older files cannot be read
 SUFFIX = ".weights.h5"  # as Keras requires
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 COLUMNS = [*METRICS, "seconds", "learning_rate"]
+# What a file says about its run; run is a random id.
+SETTINGS = {"config": dict, "image_shape": list, "checksum": int, "run": str}
+Settings = dict[str, typing.Any]  # with these names and types
 History = list[dict[str, float]]  # one dict per epoch, with these columns
-
-
-class Settings(typing.TypedDict):
-    """What a weights file says about its run."""
-
-    config: dict[str, object]  # the options of vae_mnist.py
-    image_shape: list[int]
-    checksum: int  # of the images
-    run: str  # a random id
 
 
 @contextlib.contextmanager
@@ -91,7 +84,8 @@ def read(path: str | os.PathLike) -> tuple[Settings, History]:
         settings = json.loads(file.attrs["settings"])
         if settings.pop("format", None) != FORMAT:
             raise ValueError("another version of vae_mnist.py wrote it")
-        typeguard.check_type(settings, Settings)
+        if {name: type(value) for name, value in settings.items()} != SETTINGS:
+            raise ValueError("its settings are incomplete or have the wrong types")
         shape = settings["image_shape"]
         sides = all(type(side) is int and side > 0 for side in shape)
         if len(shape) < 2 or shape[2:] not in ([], [3]) or not sides:
@@ -100,10 +94,8 @@ def read(path: str | os.PathLike) -> tuple[Settings, History]:
         file.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
         if max(sum(sizes), 4 * math.prod(shape)) > os.path.getsize(path):
             raise ValueError("its images or arrays are larger than the file")
-        rows = file["history"][()].astype(float)
-        if rows.size and rows.shape[1:] != (len(COLUMNS),):
-            raise ValueError(f"its history has the shape {rows.shape}")
-        return settings, [dict(zip(COLUMNS, row, strict=True)) for row in rows.tolist()]
+        rows = file["history"][()].astype(float).tolist()
+        return settings, [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def peek(path: str | os.PathLike) -> tuple[str | None, History]:

@@ -53,7 +53,10 @@ class Recorder(keras.Model):
 def drawn():
     """Return sampled pixels and noisy pixels, each (STEPS, BATCH, pixels)."""
     x = keras.Input(INTENSITIES.shape)
-    outputs = [backend.sample_pixels(x), backend.add_noise(x, SIGMA)]
+    outputs = [
+        backend.random_layer(backend.sample_pixels, x),
+        backend.random_layer(backend.add_noise, x, stddev=SIGMA),
+    ]
     images = np.tile(np.float32(INTENSITIES), (STEPS * BATCH, 1))
     return Recorder(x, outputs, BATCH).record(images, BATCH)
 

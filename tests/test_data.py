@@ -182,7 +182,7 @@ def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
     np.testing.assert_array_equal(dataset.y_test, LABELS[fifth])
     np.testing.assert_array_equal(dataset.x_train, np.delete(IMAGES, fifth, 0))
     np.testing.assert_array_equal(dataset.y_train, np.delete(LABELS, fifth))
-    bare = load(tmp_path, {"x_train": IMAGES[:5]})
+    bare = load(tmp_path, {"x_train": IMAGES[:5], "y_test": LABELS})  # of no image
     assert (bare.y_train, bare.y_test, bare.class_names) == (None, None, None)
 
 

@@ -131,7 +131,7 @@ def test_each_script_writes_one_picture(weights, succeeds, here, script):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--output", "a.xyz"], "a.xyz: end the name in one of"),
+        (["--output", "a.xyz"], "a.xyz: the name must end in one of"),
         (["--output", "no/a.png"], "cannot write no/a.png: No such file"),
     ],
 )

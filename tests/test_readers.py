@@ -282,7 +282,6 @@ def test_folders_without_images(tmp_path):
         readers.read_image_folder(tmp_path, 28, False)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
 def test_a_folder_without_permission():
     with folder_with(0o000) as folder, pytest.raises(UserError, match="no readable f"):
         data.load(str(folder))
