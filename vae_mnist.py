@@ -152,7 +152,7 @@ class VAE(keras.Model):
         x = layers.Rescaling(1 / 255)(x)
         if config.binarize:
             x = backend.random_layer(backend.sample_pixels, x)
-        seen = x  # by the encoder; the loss compares with x
+        seen = x  # what the encoder sees; the loss compares with x
         if config.noise:
             seen = backend.random_layer(backend.add_noise, x, stddev=config.noise)
 
@@ -190,9 +190,9 @@ class VAE(keras.Model):
         """Set the initial normalization and output biases from uint8 images.
 
         The encoder's normalization uses their mean and variance, and the decoder starts
-        near their mean image: with a bias of log(p / (1 − p)), a pixel is
-        white with probability p (Hinton 2010, A Practical Guide to Training Restricted
-        Boltzmann Machines, section 8.1).
+        near their mean image: with a bias of log(p / (1 − p)), a pixel is white with
+        probability p (Hinton 2010, A Practical Guide to Training Restricted Boltzmann
+        Machines, section 8.1).
         """
         x = images.reshape(len(images), -1) / np.float32(255)
         self.encoder.get_layer("normalize").adapt(x)
