@@ -208,7 +208,7 @@ def print_report(summary: dict) -> None:
         "training encoded noisy images; these are clean": summary["noise"],
         "too wide or too sharp a plane for the quadrature": inexact,
         "in the others the posterior has collapsed: z is noise": active < len(kl),
-        "the pixels are gray, not 0 or 1, so none of this compares with published"
+        "the pixels are not all 0 or 1, so none of this compares with published"
         " log-likelihoods: train with --binarize for that": not summary["binary"],
     }
     for note, applies in notes.items():

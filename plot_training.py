@@ -75,7 +75,8 @@ def best(losses: Array) -> tuple[int, float]:
 
 def draw_curve(axes: Axes, values: Array, label: str, color: str) -> None:
     """Draw a line with a value per epoch."""
-    axes.plot(range(1, len(values) + 1), values, ".-", color=color, label=label)
+    style = ".-" if len(values) < 100 else "-"
+    axes.plot(range(1, len(values) + 1), values, style, color=color, label=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 

@@ -98,7 +98,11 @@ def main(options: Options) -> None:
         rows[f"noise {noise:g}"] = seen / np.float32(255)
     rows["reconstruction"] = vae.decode(z_mean)
 
-    figure = draw_rows({label: row[: options.count] for label, row in rows.items()})
+    count = min(options.count, len(images))
+    shown = (
+        np.arange(count) * len(images) // count
+    )  # some data sets are sorted by class
+    figure = draw_rows({label: row[shown] for label, row in rows.items()})
     pictures.save_picture(figure, options.output, options.show)
     originals = rows.pop("original")
     for label, row in rows.items():

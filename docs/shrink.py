@@ -13,14 +13,13 @@ def main(*paths: str) -> None:
         with Image.open(path) as image:
             frames = [f.convert("RGB") for f in ImageSequence.Iterator(image)]
             durations = [f.info.get("duration") for f in ImageSequence.Iterator(image)]
-        colors = 64 if len(frames) > 1 else 256
-        palette = frames[-1].quantize(colors, Image.Quantize.MAXCOVERAGE)
+        if path.endswith(".png"):
+            frames[0].quantize(256).save(path, optimize=True)
+            continue
+        palette = frames[-1].quantize(64, Image.Quantize.MAXCOVERAGE)
         first, *others = (f.quantize(palette=palette, dither=0) for f in frames)
-        if others:
-            stay = {"duration": durations, "loop": 0}
-            first.save(path, save_all=True, append_images=others, **stay)
-        else:
-            first.save(path, optimize=True)
+        stay = {"duration": durations, "loop": 0}
+        first.save(path, save_all=True, append_images=others, **stay)
 
 
 if __name__ == "__main__":

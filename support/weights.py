@@ -122,7 +122,9 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
 def explained(path: str | os.PathLike) -> contextlib.AbstractContextManager:
     """Return a context in which h5py's and Keras' exceptions become UserErrors."""
     if not os.path.isfile(path):
-        raise UserError(f"no weights in {path}: run python vae_mnist.py to train some")
+        raise UserError(
+            f"there is no file {path}: train one with vae_mnist.py or name another"
+        )
     return explain(f"cannot use the weights in {path}", "train again with vae_mnist.py")
 
 

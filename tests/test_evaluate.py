@@ -137,7 +137,7 @@ def test_collapsed_dimensions_are_counted_and_named(capsys):
     [
         ({"beta": 4.0}, "the bound is that of β = 1"),
         ({"noise": 0.5}, "training encoded noisy images"),
-        ({}, "the pixels are gray"),
+        ({}, "the pixels are not all 0 or 1"),
     ],
 )
 def test_what_a_reader_must_know(capsys, config, note):

@@ -248,7 +248,7 @@ def test_files_that_are_not_weights(fails, good, tmp_path):
 
 
 def test_there_must_be_something_to_resume(fails):
-    says = "no weights in vae_mnist.weights.h5: run python vae_mnist.py to train some"
+    says = "there is no file vae_mnist.weights.h5: train one with vae_mnist.py or name"
     fails("vae_mnist.py", "--resume", says=says)
 
 
