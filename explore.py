@@ -100,7 +100,8 @@ def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
             scale, shift = 1.0, 0.0
         elif isinstance(layer, layers.Normalization):
             mean, variance = (float(w.squeeze()) for w in layer.get_weights()[:2])
-            scale, shift = scale / variance**0.5, (shift - mean) / variance**0.5
+            sigma = max(variance**0.5, keras.config.epsilon())
+            scale, shift = scale / sigma, (shift - mean) / sigma
         elif isinstance(layer, layers.Rescaling):
             scale, shift = scale * layer.scale, shift * layer.scale + layer.offset
         else:
@@ -144,8 +145,7 @@ def describe(
 ) -> dict:
     """Return what the page knows about a model.
 
-    z_mean, labels: of all held-out images; chosen: the indices of those in the page.
-    classes: the names to write in the plane.
+    z_mean, labels: of all images; chosen: those in the page; classes: names to write.
     """
     dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
     plane = z_mean[:, dims]
@@ -186,7 +186,7 @@ def bundle(name: str, bundled: set[str]) -> str:
 def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
     """Return the HTML of the page for models and their held-out images."""
     images, labels, classes = dataset.x_test, dataset.y_test, dataset.class_names or []
-    named = classes if len(classes) <= pictures.LEGEND else []
+    named = [] if labels is None or len(classes) > pictures.LEGEND else classes
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))

@@ -29,6 +29,7 @@ if __name__ == "__main__":
 import itertools
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import typing
@@ -40,7 +41,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from support import data, pictures, weights
+from support import data, pictures, readers, weights
 from support.cli import UserError
 
 if typing.TYPE_CHECKING:  # The curve needs no Keras, which takes seconds.
@@ -63,7 +64,7 @@ def read_history(path: str) -> tuple[str, dict[str, Array]]:
     _, rows = weights.read(newest)
     if not rows:
         raise UserError(f"{newest} has no completed epoch: there is no curve to draw")
-    name = path.removesuffix(weights.SUFFIX)
+    name = readers.printable(path.removesuffix(weights.SUFFIX))
     history = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return name if newest == path else f"{name} (unfinished)", history
 
@@ -95,7 +96,7 @@ def draw_training(name: str, history: dict[str, Array]) -> Figure:
     for key, title in titles.items():
         draw_curve(axes[key], history[key], training, "C0")
         draw_curve(axes[key], history[f"val_{key}"], held_out, "C1")
-        axes[key].set_title(title)
+        axes[key].set_title(title, parse_math=False)
     epoch, loss = best(history["val_loss"])
     axes["loss"].plot(epoch, loss, "C1*", markersize=14)
     axes["loss"].set(xlabel="epoch", ylabel="nats per image")
@@ -115,7 +116,8 @@ def draw_comparison(histories: Sequence[tuple[str, dict[str, Array]]]) -> Figure
         label = f"{name}: best {loss:.2f}, in epoch {epoch}"
         draw_curve(axes, history["val_loss"], label, f"C{number}")
         axes.plot(epoch, loss, f"C{number}*", markersize=14)
-    axes.legend()
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
     axes.set(title="loss on held-out images", xlabel="epoch", ylabel="nats per image")
     return figure
 
@@ -176,7 +178,8 @@ def draw_frames(
 
 def write_film(figures: Iterator[Figure], path: pathlib.Path) -> None:
     """Write the successive states of a figure, as a GIF or, with ffmpeg, as a video."""
-    kind = animation.PillowWriter if path.suffix == ".gif" else animation.FFMpegWriter
+    gif = path.name.endswith(".gif")
+    kind = animation.PillowWriter if gif else animation.FFMpegWriter
     writer, figure = kind(fps=1000 / DURATION), next(figures)
     try:
         with writer.saving(figure, path, figure.dpi):
@@ -190,8 +193,9 @@ def make_film(folder: str, path: str, source: str | None = None) -> None:
     """Write a film of the snapshots in a folder; source: of other images to show."""
     from vae_mnist import load_vae
 
-    snapshots = pathlib.Path(folder).glob("*[0-9].[0-9][0-9]" + weights.SUFFIX)
-    snapshots = sorted(snapshots, key=lambda path: (len(path.name), path.name))
+    snapshots = pathlib.Path(folder).glob("*" + weights.SUFFIX)
+    snapshots = [p for p in snapshots if re.match(r"\d{3,}\.\d\d\.weights", p.name)]
+    snapshots.sort(key=lambda path: (len(path.name), path.name))
     if not snapshots:
         raise UserError(f"no snapshots in {folder}: train with --snapshots {folder}")
     vae, settings = load_vae(snapshots[-1])

@@ -12,6 +12,7 @@ import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
 # Options that may be 0; the others count things.
+NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}  # in the weights
 FROM_ZERO = ("beta", "dims", "image", "learning_rate", "noise", "range", "seed")
 Options = typing.TypeVar("Options")  # a dataclass of them
 
@@ -103,6 +104,8 @@ def make(kind: type[Options], values: dict) -> Options:
     every = typeguard.CollectionCheckStrategy.ALL_ITEMS
     with explain("these are not the settings of a run"):
         options = kind(**values | tuples)
+        if vars(options).keys() ^ values.keys() != NOT_STORED:
+            raise ValueError("options are missing or must not be stored")
         for k, hint in typing.get_type_hints(kind).items():
             value = getattr(options, k)
             typeguard.check_type(value, hint, collection_check_strategy=every)

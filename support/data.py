@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from support import readers
-from support.cli import UserError
+from support.cli import UserError, explain
 
 NAMES = ("mnist", "fashion_mnist", "mnist_sample")
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
@@ -45,7 +45,8 @@ def load(
     image_size, color: how to read a folder of images; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    path = pathlib.Path(source).resolve()
+    with explain(f"cannot read {source!r}", kinds=ValueError):
+        path = pathlib.Path(source).resolve()
     if is_image_folder(source):
         arrays = readers.read_image_folder(path, image_size or 28, color)
     elif image_size or color:
@@ -154,7 +155,8 @@ def assemble(source: str, arrays: readers.Arrays) -> Dataset:
     labels = [y for _, y in parts if y is not None]
     if not labels:
         return Dataset(x_train, None, x_test, None, None, source)
-    classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
+    with explain(f"y_train and y_test in {source} do not fit together"):
+        classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
     y_train = None if y_train is None else numbers[: len(x_train)]
     y_test = None if y_test is None else numbers[-len(x_test) :]
     names = [readers.printable(label) for label in classes]

@@ -1,5 +1,6 @@
 """What the pictures share: the latent plane, the colors of classes, tiling, saving."""
 
+import io
 import pathlib
 import warnings
 import webbrowser
@@ -139,7 +140,9 @@ def save_picture(figure: Figure, path: str, show: bool = False) -> None:
     """Write a figure to `path`; open it in the browser if `show`."""
     with weights.replacing(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # missing ones become boxes
-        figure.savefig(part, dpi=150)
+        buffer = io.BytesIO()  # Pillow would hide that a disk is full.
+        figure.savefig(buffer, format=part.suffix[1:], dpi=150)
+        part.write_bytes(buffer.getvalue())
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())

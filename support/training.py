@@ -20,10 +20,9 @@ import numpy as np
 from support import data, distribution, weights
 from support.backend import BACKEND, keras, set_seed
 from support.callbacks import Progress, Snapshots
-from support.cli import WEIGHTS, UserError, explain, on_ctrl_c
+from support.cli import NOT_STORED, WEIGHTS, UserError, explain, on_ctrl_c
 
 CHANGEABLE = {"data", "epochs", "learning_rate"}  # options that may change on --resume
-NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}
 
 
 class Run(keras.callbacks.Callback):
@@ -37,6 +36,8 @@ class Run(keras.callbacks.Callback):
         super().__init__()
         self.path, self.log = config.weights, config.log
         self.checkpoint = weights.checkpoint_of(self.path)
+        if self.log and not self.log.endswith(".csv"):
+            raise UserError(f"--log {self.log}: the name must end in .csv")
         for path in filter(None, (self.path, self.checkpoint, self.log)):
             weights.check_writable(path)
         options = dataclasses.asdict(config) | {"data": dataset.source}
@@ -110,7 +111,9 @@ class Run(keras.callbacks.Callback):
         self.progress.bar.stop()
         on_ctrl_c(self.handler)
         if error and self.team.processes > 1:
-            if isinstance(error, (UserError, KeyboardInterrupt)):
+            if isinstance(error, UserError):
+                print(f"error: {error}", file=sys.stderr)
+            elif isinstance(error, KeyboardInterrupt):
                 print(error, file=sys.stderr)
             else:
                 traceback.print_exception(error)
@@ -132,6 +135,8 @@ class Run(keras.callbacks.Callback):
     def on_train_begin(self, logs=None) -> None:
         self.model.optimizer.build(self.model.trainable_variables)
         if self.start:
+            if weights.peek(self.start)[1] != self.history:
+                raise UserError(f"another training has replaced {self.start}")
             weights.load(self.model, self.start)
         if self.saves_at_once:
             self.save()

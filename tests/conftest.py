@@ -83,10 +83,11 @@ def weights(npz, tmp_path_factory):
 
 def save_untrained(vae, path, source, **settings):
     """Write the weights file of an untrained VAE. Return its path."""
-    from support import data, weights
+    from support import cli, data, weights
 
+    config = dataclasses.asdict(vae.config) | {"data": str(source)}
     known = {
-        "config": dataclasses.asdict(vae.config) | {"data": str(source)},
+        "config": {k: v for k, v in config.items() if k not in cli.NOT_STORED},
         "image_shape": vae.image_shape,
         "checksum": data.load(str(source)).checksum() if os.path.exists(source) else 0,
         "run": "test",

@@ -98,7 +98,8 @@ def test_impossible_values_end_in_one_line(fails, option):
 
 def test_an_integer_will_do_for_a_float():
     config = vae_mnist.Config(beta=0, noise=0, learning_rate=1)
-    assert cli.make(vae_mnist.Config, dataclasses.asdict(config)) == config
+    values = {k: v for k, v in vars(config).items() if k not in cli.NOT_STORED}
+    assert cli.make(vae_mnist.Config, values) == config
 
 
 def fail(error):

@@ -270,6 +270,7 @@ def test_divergence_leaves_the_older_weights(run_here, npz, here):
         ("weights", "no/m.weights.h5", "cannot write no/m.weights.h5: No such file"),
         ("weights", "m.h5", "the name must end in .weights.h5"),
         ("log", "no/log.csv", "cannot write no/log.csv: No such file"),
+        ("log", "m.weights.h5", "the name must end in .csv"),
     ],
 )
 def test_files_that_cannot_be_written_are_found_before_training(

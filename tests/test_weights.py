@@ -207,6 +207,7 @@ HOSTILE = [
     (settings(format=1), "another version"),
     (settings({"hidden": 5}), "settings of a run"),
     (settings({"colour": True}), "colour"),
+    (settings({"log": "victim"}), "must not be stored"),
     (settings({"hidden": [8, 8.0]}), "settings of a run"),
     (settings({"hidden": [-8]}), "--hidden -8"),
     (settings({"beta": float("nan")}), "--beta nan"),
