@@ -100,7 +100,7 @@ def dense_layers(model: keras.Model, bits: int) -> dict[str, dict]:
             scale, shift = 1.0, 0.0
         elif isinstance(layer, layers.Normalization):
             mean, variance = (float(w.squeeze()) for w in layer.get_weights()[:2])
-            sigma = max(variance**0.5, keras.config.epsilon())
+            sigma = variance**0.5 or 1.0  # of constant images, 0
             scale, shift = scale / sigma, (shift - mean) / sigma
         elif isinstance(layer, layers.Rescaling):
             scale, shift = scale * layer.scale, shift * layer.scale + layer.offset

@@ -4,9 +4,11 @@ import webbrowser
 
 import numpy as np
 import pytest
+from conftest import largest_file
 from matplotlib.figure import Figure
 
 from support import pictures
+from support.cli import UserError
 
 # What somebody sees who lacks one kind of cone, in linear RGB: Machado, Oliveira &
 # Fernandes 2009, severity 1.
@@ -101,6 +103,15 @@ def test_the_ending_is_the_format(figure, tmp_path, capsys, recwarn, name, start
     assert capsys.readouterr().out == f"wrote {tmp_path / name}\n"
     assert not recwarn.list
     assert (tmp_path / name).read_bytes().startswith(starts)
+
+
+@pytest.mark.parametrize("ending", pictures.ENDINGS)
+def test_a_full_disk_leaves_the_old_picture(figure, tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_text("old")
+    with largest_file(700), pytest.raises(UserError, match="File too large"):
+        pictures.save_picture(figure, path)
+    assert path.read_text() == "old"
 
 
 def test_the_browser_opens_on_request_only(figure, tmp_path, monkeypatch):

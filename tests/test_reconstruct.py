@@ -70,19 +70,3 @@ def test_noise_is_remembered(succeeds, npz):
     assert "noise" not in succeeds("reconstruct.py", "--noise", 0)
     stdout = succeeds("reconstruct.py", "--noise", 1e-6)
     assert re.search(r"noise 1e-06 +mean squared error 0.0000  PSNR inf", stdout)
-
-
-@pytest.mark.usefixtures("here")
-def test_a_binarized_vae_sees_black_and_white(succeeds, npz, monkeypatch):
-    seen, encode = [], VAE.encode
-
-    def spy(vae, images):
-        seen.append(images)
-        return encode(vae, images)
-
-    monkeypatch.setattr(VAE, "encode", spy)
-    vae = VAE((12, 12), Config(hidden=(4,), binarize=True))
-    save_untrained(vae, "vae_mnist.weights.h5", npz)
-    succeeds("reconstruct.py")
-    (images,) = seen
-    assert set(np.unique(images)) == {0, 255}
