@@ -52,8 +52,8 @@ def test_history_and_log_hold_what_is_printed(train, npz):
 class Fit:
     """What a run's callbacks know of a model and a `fit`, without either."""
 
-    steps_per_execution = 1
-    params = {"epochs": 20, "steps": 10}
+    steps_per_execution = 2
+    params = {"epochs": 20, "steps": 20}
     images = [range(60_000)]
     row = dict.fromkeys(weights.COLUMNS, 999.99) | {"kl": 99.99, "seconds": 9.4}
     history = [row] * 19

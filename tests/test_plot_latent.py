@@ -44,16 +44,17 @@ def test_without_labels_there_is_one_color_and_no_name(class_names):
 
 
 def test_names_stand_at_the_densest_places():
-    """Class 0 lies on two islands, class 1 has a long tail."""
+    """Class 0 lies on two islands, class 1 has a long tail, class 2 is wide."""
     centers = [(-2, -2), (2, 2), (2, -2), (-2, 2)]
     tail = np.stack([np.linspace(2, 1, 50), np.linspace(-2, 0, 50)], axis=1)
     blobs = [RNG.normal(center, 0.1, (100, 2)) for center in centers]
+    blobs[3] = RNG.uniform(-0.4, 0.4, (100, 2)) + centers[3]
     points = np.concatenate([*blobs, tail])
     labels = np.repeat([0, 0, 1, 2, 1], [100, 100, 100, 100, 50])
     axes = draw(points, labels, list("abc"))
     places = {(text.get_text(), *np.round(text.get_position())) for text in texts(axes)}
     expected = [(name, *center) for name, center in zip("aabc", centers, strict=True)]
-    assert places == set(expected)
+    assert places == set(expected) and len(texts(axes)) == len(expected)
 
 
 def test_names_do_not_overlap_or_leave_the_plane():
