@@ -12,7 +12,7 @@ import tyro
 
 WEIGHTS = "vae_mnist.weights.h5"
 # Options that may be 0; the others count things.
-NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}  # in the weights
+NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}  # in a file
 FROM_ZERO = ("beta", "dims", "image", "learning_rate", "noise", "range", "seed")
 Options = typing.TypeVar("Options")  # a dataclass of them
 
