@@ -1,45 +1,62 @@
 """Draw what the decoder generates all over the latent space.
 
-    python generate_grid.py                    the plane, in steps of equal probability
-    python generate_grid.py --range 3          the plane, in equal steps from -3 to 3
+    python generate_grid.py                    the plane, in equal steps from -3 to 3
+    python generate_grid.py --quantiles        the plane, in steps of equal probability
     python generate_grid.py --random           random points of the prior N(0, I)
     python generate_grid.py --traverse         one latent dimension per row
 
-In the plane z[0] grows to the right and z[1] upward, as in the picture of
-plot_latent.py: an image here belongs to the cluster at the same place there.
+The plane is that of plot_latent.py: an image here belongs to the cluster at the same
+place there. Its two coordinates grow to the right and upward.
 """
 
 from dataclasses import dataclass
 
 from support import cli
+from support.cli import AtLeast0, AtLeast1
+from support.errors import UserError
+from support.trained import NewPicture, Trained
+
+MAX_SIZE = 200  # then an image is 4 pixels of the picture
 
 
+@cli.options(__doc__)
 @dataclass
-class Options(cli.Trained):
-    output: str = "grid.png"  # the picture to write; its ending is the format
-    size: int | None = None  # images per side; by default 20, or 13 to traverse
-    range: float | None = None  # steps are equal, from -RANGE to RANGE
-    dims: tuple[int, int] | None = None  # the two to scan, not the most used; rest at 0
+class Options(Trained):
+    output: NewPicture = "grid.png"  # the picture to write; its ending is the format
+    size: AtLeast1[int] | None = (
+        None  # images per side; by default 20, or 13 to traverse
+    )
+    range: AtLeast0[float] = 3.0  # steps are equal, from -RANGE to RANGE
+    quantiles: bool = False  # make steps equally probable under the prior instead
+    dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
     random: bool = False  # decode random z instead of a plane
-    seed: int = 0  # of the random z
+    seed: AtLeast0[int] = 0  # of the random z
     traverse: bool = False  # scan every dimension by itself, the most used first
-    image: int | None = None  # traverse from this held-out image instead of from z = 0
+    image: AtLeast0[int] | None = None  # traverse from this held-out image, not z = 0
     show: bool = False  # open the picture in the browser
 
+    def __post_init__(self) -> None:
+        """Raise UserError for options that do not go together."""
+        scans = self.quantiles or self.dims is not None or self.range != Options.range
+        if self.random + self.traverse + scans > 1:
+            raise UserError(
+                "choose one of --random, --traverse, and --range, --quantiles or --dims"
+            )
+        if self.quantiles and self.range != Options.range:
+            raise UserError("choose one of --range and --quantiles")
+        if self.image is not None and not self.traverse:
+            raise UserError("--image is where --traverse starts: add --traverse")
+        if self.size and self.size > MAX_SIZE:
+            raise UserError(f"--size {self.size}: at most {MAX_SIZE} are visible")
 
-if __name__ == "__main__":
-    options = cli.parse(Options, __doc__)  # before the slow imports below
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from support import data, pictures
-from support.cli import UserError
+from support import pictures, trained
 from vae_mnist import VAE, load_vae
-
-MAX_SIZE = 200  # then an image is 4 pixels of the picture
 
 
 def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
@@ -79,33 +96,32 @@ def draw_manifold(
 
 
 def scan(
-    vae: VAE,
-    size: int = 20,
-    reach: float | None = None,
-    dims: Sequence[int] | None = None,
+    decode: Callable, values: np.ndarray, plane: np.ndarray, axis_names: Sequence[str]
 ) -> Figure:
-    """Return a Figure of size × size images from a plane of two latent dimensions.
+    """Return a Figure of the decoded points of a square grid in a plane.
 
-    reach: take equal steps from -reach to reach, not steps of equal probability.
-    dims: the dimensions, by default the two that change the image most.
+    decode: returns the images of z, (n, latent_dim). values: the grid's coordinates,
+    ascending. plane: where right and up point in latent space, (2, latent_dim).
     """
-    latent_dim = vae.config.latent_dim
-    pictures.check_plane(latent_dim)
-    i, j = dims or sorted(rank_dims(vae.decode, latent_dim)[:2])
-    if not (0 <= i < latent_dim and 0 <= j < latent_dim and i != j):
+    size = len(values)
+    picture = pictures.tile(decode(pictures.plane_grid(values, plane)), size)
+    title = f"{size} × {size} decoded points of the latent plane"
+    if plane.shape[1] > 2:
+        title += f"\nthrough 0, in a latent space of {plane.shape[1]} dimensions"
+    return draw_manifold(picture, values, axis_names, title)
+
+
+def axis_plane(i: int, j: int, latent_dim: int) -> tuple[np.ndarray, list[str]]:
+    """Return the plane of two latent dimensions, (2, latent_dim), and its axes' names.
+
+    Raises UserError if they are not two of the latent dimensions.
+    """
+    if max(i, j) >= latent_dim or i == j:
         raise UserError(
             f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
             f" this VAE has {latent_dim}"
         )
-    values = pictures.quantiles(size)
-    if reach is not None:
-        values = np.linspace(-reach, reach, size)
-    images = vae.decode(pictures.plane_grid(values, np.eye(latent_dim)[[i, j]]))
-    title = f"{size} × {size} decoded points of the latent plane"
-    if latent_dim > 2:
-        title += f"\nof z[{i}] and z[{j}], with the other {latent_dim - 2} at 0"
-    picture = pictures.tile(images, size)
-    return draw_manifold(picture, values, [f"z[{i}]", f"z[{j}]"], title)
+    return np.eye(latent_dim, dtype="float32")[[i, j]], [f"z[{i}]", f"z[{j}]"]
 
 
 def sample(vae: VAE, size: int = 20, seed: int = 0) -> Figure:
@@ -161,41 +177,39 @@ def traverse(
     return figure
 
 
-def check(options: Options) -> None:
-    """Raise UserError for options that do not go together."""
-    scans = options.range is not None or options.dims is not None
-    if options.random + options.traverse + scans > 1:
-        raise UserError("choose one of --random, --traverse, and --range or --dims")
-    if options.image is not None and not options.traverse:
-        raise UserError("--image is where --traverse starts: add --traverse")
-    if options.data and options.image is None:
-        raise UserError("--data is for --traverse --image: a grid needs no images")
-    if options.size and options.size > MAX_SIZE:
-        raise UserError(f"--size {options.size}: at most {MAX_SIZE} are visible")
-
-
 def main(options: Options) -> None:
-    check(options)
-    pictures.check_picture(options.output)
     vae, settings = load_vae(options.weights)
+    latent_dim = vae.config.latent_dim
     size = options.size or (13 if options.traverse else 20)
+
+    def encode_held_out():
+        dataset = trained.load_images(settings, options.weights, options.data)
+        return vae.encode(dataset.x_test)[0]
+
     if options.random:
         figure = sample(vae, size, options.seed)
     elif options.image is not None:
-        images = data.load_again(settings, options.weights, options.data).x_test
-        if options.image >= len(images):
+        z_mean = encode_held_out()
+        if options.image >= len(z_mean):
             raise UserError(
-                f"--image {options.image}: there are {len(images):,}, from 0"
+                f"--image {options.image}: there are {len(z_mean):,}, from 0"
             )
-        z_mean, _ = vae.encode(images[options.image :][:1])
         start = f"z_mean of image {options.image}"
-        figure = traverse(vae, size, z_mean[0], start)
+        figure = traverse(vae, size, z_mean[options.image], start)
     elif options.traverse:
         figure = traverse(vae, size)
     else:
-        figure = scan(vae, size, options.range, options.dims)
+        pictures.check_plane(latent_dim)
+        if options.dims or latent_dim == 2:
+            plane, axis_names = axis_plane(*options.dims or (0, 1), latent_dim)
+        else:
+            plane, axis_names = pictures.find_plane(encode_held_out())
+        values = np.linspace(-options.range, options.range, size)
+        if options.quantiles:
+            values = pictures.quantiles(size)
+        figure = scan(vae.decode, values, plane, axis_names)
     pictures.save_picture(figure, options.output, options.show)
 
 
 if __name__ == "__main__":
-    cli.run(main, options)
+    cli.run(main, Options)

@@ -12,50 +12,73 @@ and generate_grid.py read.
 The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 from support import cli
+from support.cli import AtLeast0, AtLeast1, MayChange
 
 
 @dataclass
-class Config:
-    """The options of a run. Each field is also a command-line option."""
+class Hyperparameters:
+    """What a trained model depends on. All of it is stored in the weights file."""
 
     # The model
-    hidden: tuple[int, ...] = (256,)  # units per hidden layer; the decoder mirrors them
-    latent_dim: int = 2  # dimensions of the latent space; two can be drawn
+    hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
+    latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two can be drawn
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
-    beta: float = 1.0  # weight of the KL term; 1 makes the loss the negative ELBO
-    noise: float = 0.0  # standard deviation of noise added to the encoder's input
+    beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
+    noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
 
     # The training
-    epochs: int = 20  # passes over the training images
-    batch_size: int | None = None  # images per step; None: 100, or 1 % of under 10,000
-    learning_rate: float | None = None  # decays to 0; None: 0.001 / hidden layers
-    seed: int = 0  # for all random numbers
+    epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
+    batch_size: AtLeast1[int] | None = None  # by default 100, or 1 % of a small set
+    learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
+    seed: AtLeast0[int] = 0  # for all random numbers
 
-    # The files
-    data: str = "mnist"  # mnist, fashion_mnist, mnist_sample, FILE.npz or a folder
-    image_size: int | None = None  # height and width of a folder's images; None: 28
+    # The images
+    data: MayChange[cli.Source] | None = None  # by default mnist; or a file or folder
+    image_size: AtLeast1[int] | None = None  # height and width of a folder's images; 28
     color: bool = False  # keep the colors of a folder's images
-    weights: str = cli.WEIGHTS  # the file to write
+
+    def stored(self) -> dict:
+        """Return these options as a dictionary, without those that Config adds."""
+        names = [field.name for field in dataclasses.fields(Hyperparameters)]
+        return {name: getattr(self, name) for name in names}
+
+    def resolve(self, images: int):
+        """Return a copy with the defaults that depend on the number of images."""
+        batch_size, learning_rate = self.batch_size, self.learning_rate
+        if batch_size is None:  # so that a small set trains for enough steps
+            batch_size = min(100, max(1, images // 100))
+        if learning_rate is None:  # Deeper networks need smaller steps.
+            learning_rate = 1e-3 / len(self.hidden)
+        return dataclasses.replace(
+            self, batch_size=batch_size, learning_rate=learning_rate
+        )
+
+
+@cli.options(__doc__)
+@dataclass
+class Config(Hyperparameters):
+    """The options of a run. Each field is also a command-line option."""
+
+    weights: cli.NewWeights = cli.WEIGHTS  # the file to write
     resume: bool = False  # continue an interrupted run
-    log: str | None = None  # a CSV file to write, one line per epoch
+    log: cli.NewTable | None = None  # a CSV file to write, one line per epoch
     snapshots: str | None = None  # a folder for weights saved during training
     distributed: bool = False  # use all devices and machines (needs KERAS_BACKEND=jax)
 
-
-if __name__ == "__main__":
-    config = cli.parse(Config, __doc__)  # before the imports below, which take seconds
 
 import math
 
 import numpy as np
 
-from support import backend, data, training, weights
-from support.backend import Tensor, keras, layers, ops
+from support import data, speed, training, weights
+from support.backend import Tensor, in_batches, keras, layers, ops, set_seed
+from support.pixels import add_noise, sample_pixels, to_pixels
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
@@ -139,38 +162,47 @@ def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
 # The whole model
 
 
+@keras.saving.register_keras_serializable("vae_mnist")
 class VAE(keras.Model):
     """A dense variational autoencoder with a Bernoulli decoder.
 
-    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns everything the loss needs:
-    x, z_mean, z_log_sigma and logits.
+    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns what the loss needs:
+
+        x = to_pixels(images)                         # (n, pixels), in [0, 1]
+        z_mean, z_log_sigma = encoder(x)              # (n, latent_dim) each
+        z = sample_latent([z_mean, z_log_sigma])      # (n, latent_dim)
+        logits = decoder(z)                           # (n, pixels)
     """
 
-    def __init__(self, image_shape: tuple[int, ...], config: Config):
-        images = keras.Input(image_shape, dtype="uint8", name="images")
-        x = layers.Flatten(data_format="channels_last")(images)  # → (n, pixels)
-        x = layers.Rescaling(1 / 255)(x)
-        if config.binarize:
-            x = backend.random_layer(backend.sample_pixels, x)
-        seen = x  # what the encoder sees; the loss compares with x
-        if config.noise:
-            seen = backend.random_layer(backend.add_noise, x, stddev=config.noise)
-
+    def __init__(self, image_shape: tuple[int, ...], config: Hyperparameters):
         pixels = math.prod(image_shape)
-        encoder, decoder = build_encoder(pixels, config), build_decoder(pixels, config)
-        z_mean, z_log_sigma = encoder(seen)
-        # Passed in `arguments`, the generator is tracked by Keras: new ε at every step.
-        seed = keras.random.SeedGenerator()
-        sampling = layers.Lambda(
-            sample_latent, (config.latent_dim,), arguments={"seed": seed}, name="z"
+        encoder = build_encoder(pixels, config)
+        decoder = build_decoder(pixels, config)
+        generator = keras.random.SeedGenerator(config.seed)  # of all noise, also of ε
+
+        images = keras.Input(image_shape, dtype="uint8", name="images")
+        x = to_pixels(images)
+        if config.binarize:
+            x = layers.Lambda(sample_pixels, arguments={"seed": generator})(x)
+        encoder_input = x  # The loss compares with x.
+        if config.noise:
+            arguments = {"stddev": config.noise, "seed": generator}
+            encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
+        z_mean, z_log_sigma = encoder(encoder_input)
+        # Keras tracks a generator in `arguments`: new ε at every step. A layer of its own,
+        # Sampling, would do the same in more lines.
+        z = layers.Lambda(sample_latent, arguments={"seed": generator}, name="z")(
+            [z_mean, z_log_sigma]
         )
-        z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
         outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
         super().__init__(images, outputs, name="vae")
-        self.image_shape, self.config = tuple(image_shape), config
-        self.encoder, self.decoder = encoder, decoder
+        self.image_shape = tuple(image_shape)
+        self.config = config
+        self.encoder = encoder
+        self.decoder = decoder
+        self.generator = generator
         self.reconstruction = keras.metrics.Mean("reconstruction")
         self.kl = keras.metrics.Mean("kl")
 
@@ -184,7 +216,7 @@ class VAE(keras.Model):
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
         self.reconstruction.update_state(reconstruction)
         self.kl.update_state(kl)
-        return ops.mean(reconstruction + self.config.beta * kl)
+        return ops.mean(reconstruction + self.config.beta * kl) + sum(self.losses)
 
     def adapt(self, images: np.ndarray) -> None:
         """Set the initial normalization and output biases from uint8 images.
@@ -194,57 +226,72 @@ class VAE(keras.Model):
         probability p (Hinton 2010, A Practical Guide to Training Restricted Boltzmann
         Machines, section 8.1).
         """
-        x = images.reshape(len(images), -1) / np.float32(255)
-        self.encoder.get_layer("normalize").adapt(x)
+        some = np.random.default_rng(0).permutation(len(images))[:10_000]
+        self.encoder.get_layer("normalize").adapt(to_pixels(images[some]))
+        white = images.reshape(len(images), -1).sum(axis=0, dtype=float) / 255
         # Laplace's rule of succession: no p is 0 or 1.
-        p = (x.sum(axis=0, dtype=float) + 1) / (len(x) + 2)
+        p = (white + 1) / (len(images) + 2)
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
     def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images."""
-        x = images.reshape(len(images), -1) / np.float32(255)
-        z_mean, z_log_sigma = self.encoder(x)
-        return ops.convert_to_numpy(z_mean), ops.convert_to_numpy(z_log_sigma)
+        return in_batches(lambda batch: tuple(self.encoder(to_pixels(batch))), images)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Decode latent points: return each pixel's probability of being white."""
-        probabilities = ops.convert_to_numpy(ops.sigmoid(self.decoder(z)))
-        return probabilities.reshape(-1, *self.image_shape)
+        p = in_batches(lambda batch: ops.sigmoid(self.decoder(batch)), z)
+        return p.reshape(-1, *self.image_shape)
+
+    def get_config(self):
+        return {"image_shape": self.image_shape, "config": self.config.stored()}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config["image_shape"], cli.make(Hyperparameters, config["config"]))
 
 
 # Training
 
 
-def train(
+def compile_vae(vae: VAE, images: int) -> None:
+    """Give `vae` its optimizer: RMSprop, at a rate that falls to 0 along a cosine.
+
+    images: how many there are to train on.
+    """
+    config = vae.config.resolve(images)
+    steps = math.ceil(images / config.batch_size)  # per epoch
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate, steps * config.epochs
+    )
+    # Momentum averages gradients, as in Adam, whose losses are no lower here.
+    optimizer = keras.optimizers.RMSprop(schedule, momentum=0.9)
+    fine = getattr(config, "snapshots", None) is not None
+    vae.compile(optimizer, **speed.compile_options(vae, config.batch_size, steps, fine))
+
+
+def fit_vae(
     vae: VAE,
     images: np.ndarray,
     held_out: np.ndarray,
     initial_epoch: int = 0,
-    **fit_options,
+    callbacks: list[keras.callbacks.Callback] = (),
+    verbose: int = 0,
 ) -> keras.callbacks.History:
-    """Fit `vae` to images with RMSprop; `held_out` is used for evaluation only.
+    """Train a compiled `vae` on images; `held_out` is used for evaluation only.
 
-    Returns the history of Keras' fit: losses in nats per image, epoch by epoch.
+    For each batch Keras draws z, computes the loss and its gradient, and lets RMSprop
+    take a step. Returns the losses of all epochs, means in nats per image.
     """
-    config = vae.config
-    batch_size = config.batch_size or backend.default_batch_size(len(images))
-    steps = math.ceil(len(images) / batch_size)
-    rate = config.learning_rate
-    if rate is None:
-        rate = 1e-3 / len(config.hidden)  # Deeper networks need smaller steps.
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * config.epochs)
-    vae.compile(
-        keras.optimizers.RMSprop(schedule, momentum=0.9),
-        **backend.compile_options(vae, batch_size, steps, bool(config.snapshots)),
-    )
+    config = vae.config.resolve(len(images))
     epochs = range(initial_epoch, config.epochs)
     return vae.fit(
-        **backend.shuffled(images, batch_size, config.seed, epochs),
+        **speed.shuffled(images, config.batch_size, config.seed, epochs),
         initial_epoch=initial_epoch,
         epochs=config.epochs,
         validation_data=(held_out,),
-        validation_batch_size=batch_size,
-        **fit_options,
+        validation_batch_size=config.batch_size,
+        callbacks=[speed.SeedOrder(config.seed), *callbacks],
+        verbose=verbose,
     )
 
 
@@ -258,14 +305,16 @@ def load_vae(path: str = cli.WEIGHTS) -> tuple[VAE, dict]:
 
 def main(config: Config) -> None:
     dataset = data.load(config.data, config.image_size, config.color)
-    run = training.Run(config, dataset)
-    backend.set_seed(config.seed)
+    run = training.start(config.resolve(len(dataset.x_train)), dataset)
+    set_seed(config.seed)
     vae = VAE(dataset.x_train.shape[1:], run.config)
     vae.adapt(dataset.x_train)
-    with run:  # With --resume, its callbacks load what the checkpoint holds.
-        train(vae, run.images, run.held_out, **run.fit_options)
-    run.report()
+    compile_vae(vae, len(run.images))
+    done = run.restore(vae) if config.resume else 0  # epochs
+    with run.callbacks() as callbacks:
+        fit_vae(vae, run.images, run.held_out, done, callbacks)
+    run.finish(vae)
 
 
 if __name__ == "__main__":
-    cli.run(main, config)
+    cli.run(main, Config)

@@ -1,76 +1,116 @@
-"""What a run shows and keeps while it trains: losses, a progress bar, snapshots."""
+"""What happens during `fit`: checkpoints, Ctrl-C, progress, each independently."""
 
-import pathlib
+import csv
+import math
+import signal
 import sys
+import time
 
 from rich import progress
 
-from support import distribution, weights
+from support import files, weights
 from support.backend import keras
-from support.cli import explain
+from support.errors import UserError
 
-EARLY = (1, 2, 4, 8, 16, 32, 64)  # snapshots of the first epoch, in hundredths of it
+METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """After every epoch, save everything that the next one depends on.
+
+    Appends each epoch's row to `history`, which the file holds, too, and which `log`
+    shows as a table. Keras' own callbacks would not do: BackupAndRestore and
+    ModelCheckpoint keep no losses and overwrite files in place, CSVLogger repeats an
+    epoch after a crash, and TerminateOnNaN ends a run as if it were complete.
+    """
+
+    def __init__(
+        self, path, settings: dict, history: weights.History, log: str | None = None
+    ):
+        super().__init__()
+        self.path = path
+        self.settings = settings
+        self.history = history
+        self.log = log
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.start = time.perf_counter()
+        self.learning_rate = float(self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        row = {name: float(logs[name]) for name in METRICS}
+        if not all(map(math.isfinite, row.values())):
+            raise UserError(
+                f"the loss is not finite after epoch {epoch + 1}: lower --learning-rate"
+            )
+        row["seconds"] = time.perf_counter() - self.start
+        row["learning_rate"] = self.learning_rate
+        self.history.append(row)
+        weights.save(self.model, self.path, self.settings, self.history)
+        if self.log:
+            with files.replacing(self.log) as temporary:
+                with open(temporary, "w", newline="") as file:
+                    table = csv.DictWriter(file, ["epoch", *row])
+                    table.writeheader()
+                    for number, row in enumerate(self.history, start=1):
+                        table.writerow({"epoch": number} | row)
+
+
+class StopOnCtrlC(keras.callbacks.Callback):
+    """Raise KeyboardInterrupt between two steps after Ctrl-C was pressed.
+
+    At any other moment, an exception could be lost in a garbage collector, or interrupt
+    a compiler. A second Ctrl-C does not wait. advice: how to go on after some epochs.
+    """
+
+    def __init__(self, advice: str):
+        super().__init__()
+        self.advice = advice
+        self.pressed = False
+        self.handler = signal.getsignal(signal.SIGINT)
+
+    def press(self, *_) -> None:
+        self.pressed = True
+        signal.signal(signal.SIGINT, self.handler)
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.completed = epoch
+
+    def check(self, batch=None, logs=None) -> None:
+        if self.pressed and self.completed == 0:
+            raise KeyboardInterrupt("stopped before the first epoch ended")
+        if self.pressed:
+            raise KeyboardInterrupt(
+                f"stopped after epoch {self.completed}: {self.advice}"
+            )
+
+    on_train_batch_end = on_test_batch_end = check
 
 
 class Progress(keras.callbacks.Callback):
-    """Print a line per epoch and, on a terminal, show a bar until the Run stops it."""
+    """Print a line per epoch and, on a terminal, show a bar."""
 
-    def __init__(self, run):
+    def __init__(self):
         super().__init__()
-        self.run = run
-        self.bar = progress.Progress(transient=True, disable=not sys.stdout.isatty())
+        self.bar = progress.Progress(
+            transient=True, disable=not (sys.stdout and sys.stdout.isatty())
+        )
 
     def on_train_begin(self, logs=None) -> None:
-        epochs, done = self.params["epochs"], len(self.run.history)
-        print(f"training on {len(self.run.images):,} images, {epochs} epochs")
-        self.task = self.bar.add_task("", total=epochs, completed=done)
+        self.task = self.bar.add_task("", total=self.params["epochs"])
         self.share = self.model.steps_per_execution / self.params["steps"]
         self.bar.start()
 
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.start = time.perf_counter()
+        self.count = f"epoch {epoch + 1}/{self.params['epochs']}"
+        self.bar.update(self.task, completed=epoch)
+
     def on_train_batch_end(self, batch, logs=None) -> None:
-        epoch = f"epoch {len(self.run.history) + 1}/{self.params['epochs']}"
-        description = f"{epoch}  loss {logs['loss']:.2f}"
+        description = f"{self.count}  loss {logs['loss']:.2f}"
         self.bar.update(self.task, advance=self.share, description=description)
 
     def on_epoch_end(self, epoch, logs=None) -> None:
-        row = self.run.history[-1]
-        losses = "  ".join(f"{name} {row[name]:.2f}" for name in weights.METRICS[:4])
-        count = f"{epoch + 1}/{self.params['epochs']}"
-        print(f"epoch {count}  {losses}  {row['seconds']:.0f} s", flush=True)
-        self.bar.update(self.task, completed=epoch + 1)
-
-
-class Snapshots(keras.callbacks.Callback):
-    """Keep the weights in a folder as they change, for plot_training.py --film.
-
-    Names count epochs: 000.16.weights.h5 was saved after 16 % of the first epoch. Each
-    is a weights file, without the optimizer's state.
-    """
-
-    def __init__(self, folder: str, run):
-        super().__init__()
-        self.folder, self.run = pathlib.Path(folder), run
-        with explain(f"cannot write into {folder}", kinds=OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        weights.check_writable(self.folder / "000.00.weights.h5")
-
-    def on_train_begin(self, logs=None) -> None:
-        self.steps = 0
-        self.save(len(self.run.history), 0)
-
-    def on_train_batch_end(self, batch, logs=None) -> None:
-        before = 100 * self.steps // self.params["steps"]
-        self.steps += self.model.steps_per_execution
-        now = 100 * self.steps // self.params["steps"]
-        if not self.run.history and any(before < early <= now < 100 for early in EARLY):
-            self.save(0, now)
-
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        self.save(epoch + 1, 0)
-
-    def save(self, epochs: int, percent: int) -> None:
-        path = self.folder / f"{epochs:03}.{percent:02}.weights.h5"
-        optimizer, self.model.optimizer = self.model.optimizer, None
-        with distribution.one_process():
-            weights.save(self.model, path, self.run.settings, self.run.history)
-        self.model.optimizer = optimizer
+        losses = "  ".join(f"{name} {logs[name]:.2f}" for name in METRICS[:4])
+        seconds = time.perf_counter() - self.start
+        print(f"{self.count}  {losses}  {seconds:.0f} s", flush=True)

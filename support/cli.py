@@ -1,89 +1,151 @@
-"""The command line: options from a dataclass, and a user's mistake in one line."""
+"""The command line: options from a dataclass, and how a script starts and ends."""
 
-import contextlib
 import dataclasses
 import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
-import typeguard
 import tyro
 
+from support.errors import UserError
+
 WEIGHTS = "vae_mnist.weights.h5"
-# Options that may be 0; the others count things.
-NOT_STORED = {"weights", "log", "snapshots", "resume", "distributed"}  # in a file
-FROM_ZERO = ("beta", "dims", "image", "learning_rate", "noise", "range", "seed")
-Options = typing.TypeVar("Options")  # a dataclass of them
+T = typing.TypeVar("T")
+
+# A rule for an option stands beside its type, as in epochs: AtLeast1[int].
+Rule = Callable[[str, typing.Any], None]  # raises UserError for an option and a value
 
 
-class UserError(Exception):
-    """A mistake that its message explains: what happened, and what to do about it.
+def at_least(least: int) -> Rule:
+    def rule(option: str, number: float) -> None:
+        if not least <= number < 2**32:  # NaN, too
+            raise UserError(f"{option} {number}: give a number from {least} up")
 
-    Every other exception is a bug or a learner's edit, and shows its traceback.
+    return rule
+
+
+def writable(*endings: str) -> Rule:
+    def rule(option: str, path: str) -> None:
+        from support import files  # Here, so that --help does not wait for it.
+
+        if not path.endswith(endings):
+            either = " or ".join(endings)
+            raise UserError(f"{option} {path}: the name must end in {either}")
+        files.check_writable(path)
+
+    return rule
+
+
+def is_source(option: str, source: str) -> None:
+    from support import data
+
+    data.check_source(source)
+
+
+def may_change(option: str, value: object) -> None:
+    """Let an option change when a run is resumed."""
+
+
+AtLeast0 = Annotated[T, at_least(0)]
+AtLeast1 = Annotated[T, at_least(1)]
+MayChange = Annotated[T, may_change]
+Source = Annotated[str, is_source]
+NewWeights = Annotated[str, writable(".weights.h5")]  # as Keras requires
+NewTable = Annotated[str, writable(".csv")]
+
+
+def rules(kind: type) -> Iterator[tuple[str, list[Rule]]]:
+    """Yield the name of each option of a dataclass, and the rules of its type."""
+
+    def find(hint):
+        found = [rule for rule in getattr(hint, "__metadata__", ()) if callable(rule)]
+        return found + [rule for part in typing.get_args(hint) for rule in find(part)]
+
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        yield name, find(hint)
+
+
+def check(options: object) -> None:
+    """Raise UserError if an option is empty or breaks a rule."""
+    for name, its_rules in rules(type(options)):
+        option, value = "--" + name.replace("_", "-"), getattr(options, name)
+        if value in ("", ()):
+            raise UserError(f"{option} is empty: leave it out or give a value")
+        for each in value if isinstance(value, tuple) else (value,):
+            for rule in its_rules if each is not None else ():
+                rule(option, each)
+
+
+def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
+    """Return a decorator of a script's dataclass of options, one per field.
+
+    If the file is the script, not an import, it reads the command line at once: the
+    imports below the dataclass take seconds, and neither --help nor a mistake should.
+    docstring: the help text; a field's comment is that of its option.
+    keras: whether the script loads Keras.
     """
 
+    def decorate(kind: type[T]) -> type[T]:
+        if kind.__module__ == "__main__":
+            kind.command_line = parse(kind, docstring)
+            if keras and sys.stdout and sys.stdout.isatty():
+                print("loading Keras, which takes a few seconds", flush=True)
+            on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
+        return kind
 
-@contextlib.contextmanager
-def explain(
-    problem: str, advice: str = "", kinds: type[Exception] = Exception
-) -> Iterator[None]:
-    """Turn exceptions into a UserError: "cannot write a.png: No space left on device".
+    return decorate
 
-    Catch all kinds only around libraries that raise dozens of them.
+
+def parse(kind: type[T], docstring: str) -> T:
+    """Return the options of the command line, or exit with a message.
+
+    With --resume, options you leave out come from the checkpoint, if it stores them.
     """
+    if hasattr(sys.stdout, "reconfigure"):  # not in notebooks
+        sys.stdout.reconfigure(errors="replace")  # for terminals without σ or →
+    flags = [tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff]
     try:
-        yield
-    except kinds as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{problem}: {reason}{advice and '; ' + advice}") from error
-
-
-@dataclasses.dataclass
-class Trained:
-    """Options of the scripts that show a trained VAE."""
-
-    weights: str = WEIGHTS  # the weights file
-    data: str | None = None  # other images than those it was trained on
-
-
-def parse(kind: type[Options], docstring: str) -> Options:
-    """Parse the command line into a dataclass, one option per field.
-
-    A field's comment is its help text. With --resume, options you leave out come from
-    the checkpoint, if it stores them. Exits with a message if an option is impossible.
-    """
-    config = [tyro.conf.DisallowNone]
-    if "--resume" not in sys.argv:  # where --no-color can contradict the checkpoint
-        config.append(tyro.conf.FlagCreatePairsOff)
-    try:
-        options = tyro.cli(kind, description=docstring, config=config)
+        options = tyro.cli(kind, description=docstring, config=flags)
+        check(options)
         if getattr(options, "resume", False):
             from support import weights
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
-            saved = make(kind, settings["config"])
-            options = tyro.cli(kind, default=saved, config=config)
-        check(options)
+            stored = make(kind, settings["config"])
+            options = tyro.cli(kind, default=stored, config=flags[:1])
+            check(options)
     except UserError as error:
-        sys.exit("error: " + " ".join(str(error).split()))
-    on_ctrl_c(signal.SIG_DFL)  # ends the imports without a traceback of theirs
-    if sys.stdout.isatty():
-        print("loading Keras, which takes a few seconds", flush=True)
+        sys.exit(f"error: {error}")
     return options
 
 
-def run(main: Callable[[Options], None], options: Options) -> None:
-    """Call main(options); a UserError or Ctrl-C ends in one line, status 1 or 130."""
+def make(kind: type[T], stored: dict) -> T:
+    """Return kind(**stored), for values from JSON, which has no tuples.
+
+    Options that an older file lacks take their defaults.
+    Raises UserError if there are options that `kind` lacks.
+    """
+    if unknown := stored.keys() - {field.name for field in dataclasses.fields(kind)}:
+        raise UserError(f"these weights need options unknown here: {sorted(unknown)}")
+    tuples = {name: tuple(v) for name, v in stored.items() if isinstance(v, list)}
+    return kind(**stored | tuples)
+
+
+def run(main: Callable[[T], None], kind: type[T]) -> None:
+    """Call main with the command line's options.
+
+    A UserError or Ctrl-C ends in one line, with status 1 or 130.
+    """
     on_ctrl_c(signal.default_int_handler)
-    sys.stdout.reconfigure(errors="replace")  # terminals without σ or →
     if keras := sys.modules.get("keras"):
         # Keras' shortened tracebacks leave out the line of an error inside a layer.
         keras.config.disable_traceback_filtering()
     try:
-        main(options)
+        main(kind.command_line)
     except UserError as error:
-        sys.exit("error: " + " ".join(str(error).split()))
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "stopped", file=sys.stderr)
         sys.exit(130)
@@ -93,33 +155,3 @@ def on_ctrl_c(handler: Callable | int | None) -> None:
     """Install a SIGINT handler unless SIGINT is ignored (background jobs)."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
-
-
-def make(kind: type[Options], values: dict) -> Options:
-    """Return kind(**values), for values from JSON, which has no tuples.
-
-    Raises UserError if a value has the wrong type or is out of range.
-    """
-    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    every = typeguard.CollectionCheckStrategy.ALL_ITEMS
-    with explain("these are not the settings of a run"):
-        options = kind(**values | tuples)
-        if vars(options).keys() ^ values.keys() != NOT_STORED:
-            raise ValueError("options are missing or must not be stored")
-        for k, hint in typing.get_type_hints(kind).items():
-            value = getattr(options, k)
-            typeguard.check_type(value, hint, collection_check_strategy=every)
-    check(options)
-    return options
-
-
-def check(options: Options) -> None:
-    """Raise UserError for values that make no sense: empty, negative, infinite."""
-    for field in dataclasses.fields(options):
-        name, value = "--" + field.name.replace("_", "-"), getattr(options, field.name)
-        if value in ("", ()):
-            raise UserError(f"{name} is empty: leave it out or give a value")
-        for number in value if isinstance(value, tuple) else (value,):
-            least = int(field.name not in FROM_ZERO)
-            if type(number) in (int, float) and not least <= number < 2**32:
-                raise UserError(f"{name} {number}: give a number from {least} up")

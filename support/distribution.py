@@ -1,75 +1,69 @@
 """Several devices, on one machine or several: each trains on its own share (JAX)."""
 
+import atexit
 import contextlib
+import dataclasses
 import os
-import typing
+import sys
 from collections.abc import Iterator
 
-import numpy as np
-
-from support.backend import BACKEND, default_batch_size, keras, quiet_start
-from support.cli import UserError
+from support.backend import BACKEND, keras, quiet
 from support.data import Dataset
+from support.errors import UserError
+from support.training import Run
 
 
-class Team(typing.NamedTuple):
-    """The processes of a run, and the devices of all of them together."""
+class DistributedRun(Run):
+    """A run on all devices of one or several processes, of which the first writes.
 
-    process: int = 0  # this one
-    processes: int = 1
-    devices: int = 1
-
-
-def join() -> Team:
-    """Join the processes of a distributed run, to train on all their devices.
-
-    keras.distribution reads the KERAS_DISTRIBUTION_* variables (docs/backends.md).
-    Raises UserError if there is nothing to distribute over.
+    keras.distribution reads the KERAS_DISTRIBUTION_* variables (docs/backends.md). All
+    shares have the same size: up to devices − 1 images of each kind are left out, and a
+    batch is rounded up. Raises UserError if there is a single device.
     """
-    if BACKEND != "jax":
-        raise UserError("--distributed needs KERAS_BACKEND=jax")
-    import jax
 
-    if first := os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):
-        print(f"connecting to {first}", flush=True)
-        with quiet_start():
-            keras.distribution.initialize()
-    devices = len(keras.distribution.list_devices())
-    if devices == 1:
-        raise UserError("--distributed found a single device: see docs/backends.md")
-    data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
-    keras.distribution.set_distribution(data_parallel)
-    return Team(jax.process_index(), jax.process_count(), devices)
+    def __init__(self, config, dataset: Dataset):
+        if BACKEND != "jax":
+            raise UserError("--distributed needs KERAS_BACKEND=jax")
+        import jax
 
+        if first := os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):
+            print(f"connecting to {first}", flush=True)
+            with quiet():
+                keras.distribution.initialize()
+        devices = len(keras.distribution.list_devices())
+        if devices == 1:
+            raise UserError("--distributed found a single device: see docs/backends.md")
+        self.process = jax.process_index()
+        self.processes = jax.process_count()
+        if spare := config.batch_size % devices:
+            batch_size = config.batch_size - spare + devices
+            config = dataclasses.replace(config, batch_size=batch_size)
+        super().__init__(config, dataset)
+        data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(data_parallel)
+        self.images, self.held_out = (
+            x[: len(x) // devices * devices][self.process :: self.processes]
+            for x in (dataset.x_train, dataset.x_test)
+        )
+        batch_size = config.batch_size // self.processes
+        self.config = dataclasses.replace(config, batch_size=batch_size)
 
-def share(
-    dataset: Dataset, batch_size: int | None, team: Team
-) -> tuple[np.ndarray, np.ndarray, int | None]:
-    """Return the training and held-out images of this process, and its batch size.
+    def writers(self) -> list[keras.callbacks.Callback]:
+        return super().writers() if self.process == 0 else []
 
-    batch_size: of all processes together, None for the default. To make all shares the
-    same size, drop up to devices − 1 images of each kind.
-    Raises UserError if a batch cannot be divided.
-    """
-    images, held_out = (
-        x[: len(x) // team.devices * team.devices][team.process :: team.processes]
-        for x in (dataset.x_train, dataset.x_test)
-    )
-    if team.devices > 1:
-        batch_size = batch_size or default_batch_size(len(dataset.x_train))
-        if batch_size % team.devices:
-            problem = f"--batch-size {batch_size} is not a multiple of"
-            raise UserError(f"{problem} {team.devices} devices")
-        batch_size //= team.processes
-    return images, held_out, batch_size
+    @contextlib.contextmanager
+    def callbacks(self) -> Iterator[list[keras.callbacks.Callback]]:
+        try:
+            with super().callbacks() as callbacks:
+                yield callbacks
+        except BaseException as error:
+            if self.processes > 1:
+                # At the end, JAX would wait 100 s for the other processes.
+                status = 130 if isinstance(error, KeyboardInterrupt) else 1
+                atexit.register(os._exit, status)
+                atexit.register(sys.stdout.flush)  # before that
+            raise
 
-
-@contextlib.contextmanager
-def one_process() -> Iterator[None]:
-    """Save from this process only, without waiting for the others."""
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
+    def finish(self, vae: keras.Model) -> None:
+        if self.process == 0:
+            super().finish(vae)

@@ -14,15 +14,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from scipy import ndimage, special
 
-from support import weights
-from support.cli import UserError
+from support import files
+from support.errors import UserError
 
 # Color-blind readers can tell neighbors such as 4 and 9 apart, too.
 COLORS = (
-    *("#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"),
-    *("#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"),
-)
-ENDINGS = (".png", ".jpg", ".svg", ".pdf", ".eps", ".tif", ".webp")  # of pictures
+    "#11823b #6f4518 #9a9a9a #f97f0f #e6194b #1f1f6e #c05be0 #ffc810 #2cc5ea #3566e6"
+).split()
 Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
 LEGEND = 60  # classes at most that are named
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
@@ -54,6 +52,29 @@ def check_plane(latent_dim: int) -> None:
     """Raise UserError if there is only one latent dimension."""
     if latent_dim == 1:
         raise UserError("this VAE has only one latent dimension: train with two")
+
+
+def find_plane(z_mean: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the plane that pictures show, (2, latent_dim), and its axes' names.
+
+    Of more than two latent dimensions, it is the plane in which the points z_mean vary
+    most, of the two principal components. It passes through the origin, not the mean,
+    so that the prior keeps its place and its shape. A point's coordinates in the plane
+    are z_mean @ plane.T. Raises UserError if the points do not span a plane.
+    """
+    check_plane(z_mean.shape[1])
+    if z_mean.shape[1] == 2:
+        return np.eye(2, dtype="float32"), ["z[0]", "z[1]"]
+    if len(z_mean) < 2 or not np.ptp(z_mean, axis=0).any():
+        raise UserError("all images lie at one point: no plane to draw")
+    centered = z_mean - z_mean.mean(axis=0, dtype=float)
+    _, spread, directions = np.linalg.svd(centered, full_matrices=False)
+    shares = spread**2 / (spread**2).sum()
+    names = [
+        f"principal component {i + 1} ({shares[i]:.0%} of the variance of z_mean)"
+        for i in range(2)
+    ]
+    return np.float32(directions[:2]), names
 
 
 def find_reach(points: np.ndarray) -> float:
@@ -127,22 +148,13 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     return np.vstack([np.hstack(row) for row in rows])
 
 
-def check_picture(path: str) -> None:
-    """Raise UserError if no picture can be written to `path`."""
-    if pathlib.Path(path).suffix not in ENDINGS:
-        raise UserError(
-            f"--output {path}: the name must end in one of {' '.join(ENDINGS)}"
-        )
-    weights.check_writable(path)
-
-
 def save_picture(figure: Figure, path: str, show: bool = False) -> None:
     """Write a figure to `path`; open it in the browser if `show`."""
-    with weights.replacing(path) as part, warnings.catch_warnings():
+    with files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # missing ones become boxes
         buffer = io.BytesIO()  # Pillow would hide that a disk is full.
-        figure.savefig(buffer, format=part.suffix[1:], dpi=150)
-        part.write_bytes(buffer.getvalue())
+        figure.savefig(buffer, format=temporary.suffix[1:], dpi=150)
+        temporary.write_bytes(buffer.getvalue())
     print(f"wrote {path}")
     if show:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())

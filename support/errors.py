@@ -1,0 +1,28 @@
+"""A user's mistake, told in one line."""
+
+import contextlib
+from collections.abc import Iterator
+
+
+class UserError(Exception):
+    """A mistake that its message explains: what happened, and what to do about it.
+
+    Every other exception is a bug or a learner's edit, and shows its traceback.
+    """
+
+
+@contextlib.contextmanager
+def explain(
+    problem: str,
+    advice: str = "",
+    kinds: type[Exception] | tuple[type[Exception], ...] = OSError,
+) -> Iterator[None]:
+    """Turn exceptions into a UserError: "cannot write a.png: No space left on device".
+
+    kinds: those that the library inside is known to raise.
+    """
+    try:
+        yield
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{problem}: {reason}" + (advice and f"; {advice}")) from error

@@ -1,0 +1,48 @@
+"""Pixels: from bytes to x, in [0, 1], and the noise of `--noise` and `--binarize`."""
+
+import math
+
+import numpy as np
+
+from support.backend import BACKEND, Tensor, in_batches, keras, ops
+
+
+def to_pixels(images: np.ndarray | Tensor) -> Tensor:
+    """Return uint8 images, (n, H, W) or (n, H, W, 3), as x, (n, pixels), in [0, 1]."""
+    x = ops.cast(images, "float32") / 255
+    return ops.reshape(x, (-1, math.prod(images.shape[1:])))
+
+
+def sample_pixels(x: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+    """Make each pixel 1 with probability x, else 0: Burda et al. 2015, section 5.1."""
+    return ops.cast(draw("uniform", ops.shape(x), seed) < x, "float32")
+
+
+def add_noise(x: Tensor, stddev: float, seed: keras.random.SeedGenerator) -> Tensor:
+    """Return x plus Gaussian noise, clipped to [0, 1].
+
+    A GaussianNoise layer would add none in `evaluate`, to held-out images.
+    """
+    return ops.clip(x + stddev * draw("normal", ops.shape(x), seed), 0, 1)
+
+
+def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+    """Return draws from U(0, 1), "uniform", or from N(0, 1), "normal"."""
+    if BACKEND != "tensorflow":
+        return getattr(keras.random, kind)(shape, seed=seed)
+    import tensorflow as tf
+
+    # keras.random leaves the algorithm to TensorFlow, whose choice under XLA on a CPU
+    # takes 40 ms for a batch of pixels; Philox takes 1 ms.
+    state = tf.cast(seed.next(), "int32")
+    return getattr(tf.random, f"stateless_{kind}")(shape, state, alg="philox")
+
+
+def binarize(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images whose pixels are sampled, 0 or 255, the same at every call."""
+    seed = keras.random.SeedGenerator(0)
+
+    def sample(batch):
+        return ops.cast(255 * sample_pixels(to_pixels(batch), seed), "uint8")
+
+    return in_batches(sample, images).reshape(images.shape)

@@ -1,0 +1,63 @@
+"""What makes an epoch fast on every backend, and its order of images reproducible."""
+
+import math
+
+import numpy as np
+
+from support.backend import BACKEND, keras, set_seed
+
+
+def compile_options(
+    model: keras.Model, batch_size: int, steps: int, fine: bool = False
+) -> dict:
+    """Return the arguments of Model.compile that make an epoch fast.
+
+    steps: per epoch. fine: whether callbacks must see every hundredth of an epoch.
+    """
+    if BACKEND == "torch":  # no XLA, and always one step per call
+        return {}
+    # One step per call spends more time on Python than on the model. But callbacks, and
+    # so Ctrl-C, run between calls only: large models take fewer steps per call.
+    responsive = int(5e9 / (model.count_params() * batch_size))
+    limit = max(1, min(steps // 100 if fine else 100, steps, responsive))
+    # A divisor: TensorFlow's last call of an epoch would run on into the next one.
+    per_call = max(n for n in range(1, limit + 1) if steps % n == 0)
+    # "auto" leaves XLA out on TensorFlow's CPU.
+    return {"jit_compile": True, "steps_per_execution": per_call}
+
+
+def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> dict:
+    """Return the arguments of Model.fit that feed images in a new order in every epoch.
+
+    The order depends on the seed and the epoch alone, so that a resumed run continues
+    as if it had never stopped.
+    """
+    if BACKEND != "tensorflow":
+        return {"x": images, "batch_size": batch_size}
+    # On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles.
+    import tensorflow as tf
+
+    def batches(epoch):
+        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seeds)
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    x = tf.constant(images)
+    orders = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches)
+    dataset = orders.map(lambda order: tf.gather(x, order), num_parallel_calls=2)
+    return {
+        "x": dataset.prefetch(tf.data.AUTOTUNE),
+        "steps_per_epoch": math.ceil(len(images) / batch_size),
+        "shuffle": False,
+    }
+
+
+class SeedOrder(keras.callbacks.Callback):
+    """Seed the generators by which Keras shuffles on JAX and PyTorch."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        set_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
