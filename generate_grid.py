@@ -26,7 +26,7 @@ class Options(Trained):
     size: AtLeast1[int] | None = (
         None  # images per side; by default 20, or 13 to traverse
     )
-    range: AtLeast0[float] = 3.0  # steps are equal, from -RANGE to RANGE
+    range: AtLeast0[float] | None = None  # equal steps from -RANGE to RANGE, not 3
     quantiles: bool = False  # make steps equally probable under the prior instead
     dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
     random: bool = False  # decode random z instead of a plane
@@ -37,12 +37,12 @@ class Options(Trained):
 
     def __post_init__(self) -> None:
         """Raise UserError for options that do not go together."""
-        scans = self.quantiles or self.dims is not None or self.range != Options.range
-        if self.random + self.traverse + scans > 1:
+        steps = self.range is not None or self.quantiles
+        if self.random + self.traverse + (steps or self.dims is not None) > 1:
             raise UserError(
                 "choose one of --random, --traverse, and --range, --quantiles or --dims"
             )
-        if self.quantiles and self.range != Options.range:
+        if self.range is not None and self.quantiles:
             raise UserError("choose one of --range and --quantiles")
         if self.image is not None and not self.traverse:
             raise UserError("--image is where --traverse starts: add --traverse")
@@ -67,34 +67,6 @@ def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
     return np.argsort(-changes, kind="stable").tolist()
 
 
-def draw_manifold(
-    picture: np.ndarray, values: np.ndarray, axis_names: Sequence[str], title: str
-) -> Figure:
-    """Return a Figure of a tiled picture, with the z of its columns and rows.
-
-    picture: shape (size·H, size·W) or (size·H, size·W, 3), in [0, 1].
-    values: ascending, shape (size,).
-    """
-    size = len(values)
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
-    # In units of images, counted from the bottom left corner.
-    axes.imshow(
-        picture,
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        extent=(0, size, 0, size),
-        aspect=picture.shape[0] / picture.shape[1],
-    )
-    shown = np.linspace(0, size - 1, min(size, 10)).round().astype(int)
-    names = [f"{values[i]:.2f}" for i in shown]
-    axes.set_xticks(shown + 0.5, names)
-    axes.set_yticks(shown + 0.5, names)
-    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
-    return figure
-
-
 def scan(
     decode: Callable, values: np.ndarray, plane: np.ndarray, axis_names: Sequence[str]
 ) -> Figure:
@@ -104,24 +76,26 @@ def scan(
     ascending. plane: where right and up point in latent space, (2, latent_dim).
     """
     size = len(values)
-    picture = pictures.tile(decode(pictures.plane_grid(values, plane)), size)
+    images = decode(pictures.plane_grid(values, plane))
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(
+        pictures.tile(images, size),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(0, size, 0, size),  # in images, from the bottom left corner
+        aspect=images.shape[1] / images.shape[2],
+    )
+    shown = np.linspace(0, size - 1, min(size, 10)).round().astype(int)
+    names = [f"{values[i]:.2f}" for i in shown]
+    axes.set_xticks(shown + 0.5, names)
+    axes.set_yticks(shown + 0.5, names)
     title = f"{size} × {size} decoded points of the latent plane"
     if plane.shape[1] > 2:
         title += f"\nthrough 0, in a latent space of {plane.shape[1]} dimensions"
-    return draw_manifold(picture, values, axis_names, title)
-
-
-def axis_plane(i: int, j: int, latent_dim: int) -> tuple[np.ndarray, list[str]]:
-    """Return the plane of two latent dimensions, (2, latent_dim), and its axes' names.
-
-    Raises UserError if they are not two of the latent dimensions.
-    """
-    if max(i, j) >= latent_dim or i == j:
-        raise UserError(
-            f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
-            f" this VAE has {latent_dim}"
-        )
-    return np.eye(latent_dim, dtype="float32")[[i, j]], [f"z[{i}]", f"z[{j}]"]
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
+    return figure
 
 
 def sample(vae: VAE, size: int = 20, seed: int = 0) -> Figure:
@@ -177,37 +151,53 @@ def traverse(
     return figure
 
 
+def choose_plane(
+    options: Options, vae: VAE, settings: dict
+) -> tuple[np.ndarray, list[str]]:
+    """Return the plane to scan, (2, latent_dim), and its axes' names.
+
+    Raises UserError if --dims are not two of the latent dimensions.
+    """
+    latent_dim = vae.config.latent_dim
+    pictures.check_plane(latent_dim)
+    if latent_dim > 2 and not options.dims:
+        dataset = trained.load_images(settings, options.weights, options.data)
+        return pictures.find_plane(vae.encode(dataset.x_test)[0])
+    i, j = options.dims or (0, 1)
+    if max(i, j) >= latent_dim or i == j:
+        raise UserError(
+            f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
+            f" this VAE has {latent_dim}"
+        )
+    return np.eye(latent_dim, dtype="float32")[[i, j]], [f"z[{i}]", f"z[{j}]"]
+
+
+def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
+    """Return z_mean of the held-out image that --image names, (latent_dim,)."""
+    dataset = trained.load_images(settings, options.weights, options.data)
+    if options.image >= len(dataset.x_test):
+        raise UserError(
+            f"--image {options.image}: there are {len(dataset.x_test):,}, from 0"
+        )
+    return vae.encode(dataset.x_test[options.image :][:1])[0][0]
+
+
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    latent_dim = vae.config.latent_dim
     size = options.size or (13 if options.traverse else 20)
-
-    def encode_held_out():
-        dataset = trained.load_images(settings, options.weights, options.data)
-        return vae.encode(dataset.x_test)[0]
-
     if options.random:
         figure = sample(vae, size, options.seed)
     elif options.image is not None:
-        z_mean = encode_held_out()
-        if options.image >= len(z_mean):
-            raise UserError(
-                f"--image {options.image}: there are {len(z_mean):,}, from 0"
-            )
-        start = f"z_mean of image {options.image}"
-        figure = traverse(vae, size, z_mean[options.image], start)
+        z_mean = choose_start(options, vae, settings)
+        figure = traverse(vae, size, z_mean, f"z_mean of image {options.image}")
     elif options.traverse:
         figure = traverse(vae, size)
     else:
-        pictures.check_plane(latent_dim)
-        if options.dims or latent_dim == 2:
-            plane, axis_names = axis_plane(*options.dims or (0, 1), latent_dim)
-        else:
-            plane, axis_names = pictures.find_plane(encode_held_out())
-        values = np.linspace(-options.range, options.range, size)
+        reach = 3.0 if options.range is None else options.range
+        values = np.linspace(-reach, reach, size)
         if options.quantiles:
             values = pictures.quantiles(size)
-        figure = scan(vae.decode, values, plane, axis_names)
+        figure = scan(vae.decode, values, *choose_plane(options, vae, settings))
     pictures.save_picture(figure, options.output, options.show)
 
 

@@ -50,14 +50,12 @@ class Hyperparameters:
 
     def resolve(self, images: int):
         """Return a copy with the defaults that depend on the number of images."""
-        batch_size, learning_rate = self.batch_size, self.learning_rate
-        if batch_size is None:  # so that a small set trains for enough steps
-            batch_size = min(100, max(1, images // 100))
-        if learning_rate is None:  # Deeper networks need smaller steps.
-            learning_rate = 1e-3 / len(self.hidden)
-        return dataclasses.replace(
-            self, batch_size=batch_size, learning_rate=learning_rate
-        )
+        resolved = dataclasses.replace(self)
+        if self.batch_size is None:  # so that a small set trains for enough steps
+            resolved.batch_size = min(100, max(1, images // 100))
+        if self.learning_rate is None:  # Deeper networks need smaller steps.
+            resolved.learning_rate = 1e-3 / len(self.hidden)
+        return resolved
 
 
 @cli.options(__doc__)
@@ -77,8 +75,8 @@ import math
 import numpy as np
 
 from support import data, speed, training, weights
-from support.backend import Tensor, in_batches, keras, layers, ops, set_seed
-from support.pixels import add_noise, sample_pixels, to_pixels
+from support.backend import Tensor, in_batches, keras, layers, ops, set_seed, to_pixels
+from support.noise import add_noise, sample_pixels
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
@@ -189,11 +187,9 @@ class VAE(keras.Model):
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
         z_mean, z_log_sigma = encoder(encoder_input)
-        # Keras tracks a generator in `arguments`: new ε at every step. A layer of its own,
-        # Sampling, would do the same in more lines.
-        z = layers.Lambda(sample_latent, arguments={"seed": generator}, name="z")(
-            [z_mean, z_log_sigma]
-        )
+        # Keras tracks a generator in `arguments`, so every step draws new ε.
+        sampling = layers.Lambda(sample_latent, arguments={"seed": generator}, name="z")
+        z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
         outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
@@ -226,6 +222,7 @@ class VAE(keras.Model):
         probability p (Hinton 2010, A Practical Guide to Training Restricted Boltzmann
         Machines, section 8.1).
         """
+        # 10,000 are enough for two numbers.
         some = np.random.default_rng(0).permutation(len(images))[:10_000]
         self.encoder.get_layer("normalize").adapt(to_pixels(images[some]))
         white = images.reshape(len(images), -1).sum(axis=0, dtype=float) / 255
@@ -253,19 +250,18 @@ class VAE(keras.Model):
 # Training
 
 
-def compile_vae(vae: VAE, images: int) -> None:
+def compile_vae(vae: VAE, images: int, fine: bool = False) -> None:
     """Give `vae` its optimizer: RMSprop, at a rate that falls to 0 along a cosine.
 
-    images: how many there are to train on.
+    images: how many there are to train on. fine: whether callbacks must see every
+    hundredth of an epoch, as snapshots do.
     """
     config = vae.config.resolve(images)
     steps = math.ceil(images / config.batch_size)  # per epoch
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate, steps * config.epochs
     )
-    # Momentum averages gradients, as in Adam, whose losses are no lower here.
     optimizer = keras.optimizers.RMSprop(schedule, momentum=0.9)
-    fine = getattr(config, "snapshots", None) is not None
     vae.compile(optimizer, **speed.compile_options(vae, config.batch_size, steps, fine))
 
 
@@ -309,7 +305,7 @@ def main(config: Config) -> None:
     set_seed(config.seed)
     vae = VAE(dataset.x_train.shape[1:], run.config)
     vae.adapt(dataset.x_train)
-    compile_vae(vae, len(run.images))
+    compile_vae(vae, len(run.images), fine=bool(config.snapshots))
     done = run.restore(vae) if config.resume else 0  # epochs
     with run.callbacks() as callbacks:
         fit_vae(vae, run.images, run.held_out, done, callbacks)

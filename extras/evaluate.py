@@ -1,8 +1,8 @@
 """Report how well a VAE models the held-out images, in nats per image.
 
-    python evaluate.py
-    python evaluate.py --samples 1000 --json report.json
-    python evaluate.py --csv images.csv        a line per image, the strangest first
+    python -m extras.evaluate
+    python -m extras.evaluate --samples 1000 --json report.json
+    python -m extras.evaluate --csv images.csv     a line per image
 
 The loss of training is only a bound on −log p(x). The report compares it with an
 importance-weighted estimate, which gets closer with more samples, and for two latent
@@ -10,32 +10,32 @@ dimensions with the integral itself, so that the gap is known exactly.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from support import cli
+from support.cli import AtLeast0, AtLeast1
+from support.trained import Trained
 
 
+@cli.options(__doc__)
 @dataclass
-class Options(cli.Trained):
-    samples: int = 200  # of z per image, for the importance-weighted estimate
-    seed: int = 0  # of the samples
-    json: str | None = None  # also write the report to this file
-    csv: str | None = None  # write a line per image to this file
+class Options(Trained):
+    samples: AtLeast1[int] = 200  # of z per image, for the importance-weighted estimate
+    seed: AtLeast0[int] = 0  # of the samples
+    json: Annotated[str, cli.writable(".json")] | None = None  # also write the report
+    csv: cli.NewTable | None = None  # write a line per image to this file
 
-
-if __name__ == "__main__":
-    options = cli.parse(Options, __doc__)  # before the slow imports below
 
 import json
 import math
 import sys
 
 import numpy as np
-import pandas
 from rich.progress import track
-from sklearn.neighbors import KNeighborsClassifier
+from scipy import spatial, stats
 
-from support import data, weights
-from support.backend import Tensor, keras, ops
+from support import data, files, trained
+from support.backend import Tensor, keras, ops, to_pixels
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBORS = 5
@@ -56,7 +56,7 @@ LABELS = {  # of the losses, as the report prints them
 
 
 def log_normal(z: Tensor, mean: Tensor | float, log_sigma: Tensor) -> Tensor:
-    """Return log N(z; mean, σ²I), summed over the last axis; log_sigma is log σ."""
+    """Return log N(z; mean, diag(σ²)), over the last axis; log_sigma is log σ."""
     squares = ((z - mean) / ops.exp(log_sigma)) ** 2 + math.log(2 * math.pi)
     return -ops.sum(squares / 2 + log_sigma, axis=-1)
 
@@ -132,12 +132,17 @@ def exact_losses(vae: VAE, x: np.ndarray, z_mean: np.ndarray) -> np.ndarray | No
 
 
 def neighbors_vote(vae: VAE, dataset: data.Dataset, z_mean: np.ndarray) -> float | None:
-    """Return the share of held-out labels that 5 training images get right by vote."""
-    known, voters = dataset.y_train, KNeighborsClassifier(NEIGHBORS)
+    """Return the share of held-out labels that the nearest training images get right.
+
+    NEIGHBORS of them vote, by their distance in latent space.
+    """
+    known = dataset.y_train
     if known is None or dataset.y_test is None or len(known) < NEIGHBORS:
         return None
-    voters.fit(vae.encode(dataset.x_train)[0], known)
-    return voters.score(z_mean, dataset.y_test)
+    tree = spatial.cKDTree(vae.encode(dataset.x_train)[0])
+    _, nearest = tree.query(z_mean, NEIGHBORS)
+    votes = stats.mode(known[nearest], axis=1).mode
+    return float((votes == dataset.y_test).mean())
 
 
 def evaluate_images(
@@ -148,7 +153,7 @@ def evaluate_images(
     "kl_per_dimension" has shape (n, latent_dim). "quadrature" and "gap" are missing if
     exact_losses has no result.
     """
-    x = images.reshape(len(images), -1) / np.float32(255)
+    x = ops.convert_to_numpy(to_pixels(images))
     z_mean, log_sigma = vae.encode(images)
     # Each dimension by itself: the sum over the last axis has one term.
     parameters = [ops.convert_to_tensor(p[..., None]) for p in (z_mean, log_sigma)]
@@ -168,6 +173,11 @@ def evaluate_images(
     return result
 
 
+def active_dimensions(z_mean: np.ndarray) -> int | None:
+    """Return in how many latent dimensions z_mean varies; None for a single image."""
+    return int((z_mean.var(axis=0) > ACTIVE).sum()) if len(z_mean) > 1 else None
+
+
 def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> dict:
     """Return what the script prints: losses are pairs of mean and standard error."""
     losses = dict.fromkeys(LABELS)
@@ -176,14 +186,14 @@ def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> di
         losses[name] = [float(images[name].mean()), float(error)]
     return {
         "images": len(dataset.x_test),
-        "held_out": dataset.disjoint,
+        "held_out": dataset.held_out,
         "binary": bool(np.isin(dataset.x_test, (0, 255)).all()),
         "samples": samples,
         "beta": vae.config.beta,
         "noise": vae.config.noise,
         **losses,
         "kl_per_dimension": images["kl_per_dimension"].mean(axis=0).tolist(),
-        "active_dimensions": int((images["z_mean"].var(axis=0) > ACTIVE).sum()),
+        "active_dimensions": active_dimensions(images["z_mean"]),
         "neighbors_vote": neighbors_vote(vae, dataset, images["z_mean"]),
     }
 
@@ -192,57 +202,60 @@ def print_report(summary: dict) -> None:
     """Print a summary as a table, with what a reader must know about it."""
     kind = "held-out images" if summary["held_out"] else "images"
     print(f"{summary['images']:,} {kind}    nats per image ± standard error")
-    kl, active = summary["kl_per_dimension"], summary["active_dimensions"]
-    beta, vote = summary["beta"], summary["neighbors_vote"]
-    inexact = len(kl) == 2 and not summary["gap"]
+    kl = summary["kl_per_dimension"]
+    active = summary["active_dimensions"]
+    beta = summary["beta"]
     for name, label in LABELS.items():
         if summary[name] and (name != "loss" or beta != 1):
             mean, error = summary[name]
             print(f"{label.format(**summary):28}{mean:10.2f} ± {error:.2f}")
     print("KL per latent dimension     ", *(f"{value:.2f}" for value in kl))
-    print(f"active dimensions           {active} of {len(kl)}")
-    if vote is not None:
-        print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
-    notes = {
-        f"the bound is that of β = 1; training used β = {beta:g}": beta != 1,
-        "training encoded noisy images; these are clean": summary["noise"],
-        "too wide or too sharp a plane for the quadrature": inexact,
-        "in the others the posterior has collapsed: z is noise": active < len(kl),
-        "the pixels are not all 0 or 1, so none of this compares with published"
-        " log-likelihoods: train with --binarize for that": not summary["binary"],
-    }
-    for note, applies in notes.items():
-        if applies:
-            print(f"note: {note}")
+    if active is not None:
+        print(f"active dimensions           {active} of {len(kl)}")
+    if summary["neighbors_vote"] is not None:
+        print(f"labels by {NEIGHBORS} neighbors       {summary['neighbors_vote']:.1%}")
+    if beta != 1:
+        print(f"note: the bound is that of β = 1; training used β = {beta:g}")
+    if summary["noise"]:
+        print("note: training encoded noisy images; these are clean")
+    if len(kl) == 2 and not summary["gap"]:
+        print("note: too wide or too sharp a plane for the quadrature")
+    if active is not None and active < len(kl):
+        print("note: in the others the posterior has collapsed: z is noise")
+    if not summary["binary"]:
+        print(
+            "note: the pixels are not all 0 or 1, so none of this compares with"
+            " published log-likelihoods: train with --binarize for that"
+        )
 
 
 def write_csv(path: str, dataset: data.Dataset, images: dict) -> None:
     """Write a line per image, sorted by loss, the highest first."""
-    names, labels = np.array(dataset.class_names), dataset.y_test
-    columns = {"label": "" if labels is None else names[labels]}
-    for name in "z_mean", "sigma":
-        columns |= {f"{name}_{i}": z for i, z in enumerate(images[name].T)}
-    columns |= {name: images[name] for name in ("reconstruction", "kl", "loss")}
-    table = pandas.DataFrame(columns).round(4)
-    table = table.sort_values("loss", ascending=False, kind="stable")
-    with weights.replacing(path) as part:
-        table.to_csv(part, index_label="index")
+    rows = []
+    for i in np.argsort(-images["loss"], kind="stable"):
+        row = {"index": i, "label": ""}
+        if dataset.y_test is not None:
+            row["label"] = dataset.class_names[dataset.y_test[i]]
+        for name in "z_mean", "sigma":
+            row |= {f"{name}_{j}": f"{z:.4f}" for j, z in enumerate(images[name][i])}
+        for name in "reconstruction", "kl", "loss":
+            row[name] = f"{images[name][i]:.4f}"
+        rows.append(row)
+    files.write_table(path, rows)
 
 
 def main(options: Options) -> None:
-    for path in filter(None, (options.json, options.csv)):
-        weights.check_writable(path)
     vae, settings = load_vae(options.weights)
-    dataset = data.load_again(settings, options.weights, options.data)
+    dataset = trained.load_images(settings, options.weights, options.data)
     images = evaluate_images(vae, dataset.x_test, options.samples, options.seed)
     summary = summarize(vae, dataset, images, options.samples)
     if options.json:
-        with weights.replacing(options.json) as part:
-            part.write_text(json.dumps(summary, indent=2) + "\n")
+        with files.replacing(options.json) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + "\n")
     if options.csv:
         write_csv(options.csv, dataset, images)
     print_report(summary)
 
 
 if __name__ == "__main__":
-    cli.run(main, options)
+    cli.run(main, Options)

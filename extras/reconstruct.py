@@ -1,7 +1,7 @@
 """Draw held-out images above their reconstructions.
 
-    python reconstruct.py
-    python reconstruct.py --noise 0.5      and between them, what the encoder saw
+    python -m extras.reconstruct
+    python -m extras.reconstruct --noise 0.5      and between them, what the encoder saw
 
 With --noise the encoder sees only noisy images: Gaussian noise of that standard
 deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
@@ -12,38 +12,30 @@ reconstructed images are from the originals, averaged over all held-out images.
 from dataclasses import dataclass
 
 from support import cli
+from support.cli import AtLeast0, AtLeast1
+from support.trained import NewPicture, Trained
 
 
+@cli.options(__doc__)
 @dataclass
-class Options(cli.Trained):
-    output: str = "reconstruction.png"  # the picture to write; its ending is the format
-    count: int = 10  # images in the picture
-    noise: float | None = None  # standard deviation; by default that of the training
-    seed: int = 0  # of the noise
+class Options(Trained):
+    output: NewPicture = "reconstruction.png"  # the picture; its ending is the format
+    count: AtLeast1[int] = 10  # images in the picture
+    noise: AtLeast0[float] | None = None  # standard deviation; by default, training's
+    seed: AtLeast0[int] = 0  # of the noise
     show: bool = False  # open the picture in the browser
 
-
-if __name__ == "__main__":
-    options = cli.parse(Options, __doc__)  # before the slow imports below
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from support import data, pictures
+from support import pictures, trained
+from support.backend import in_batches, keras, to_pixels
+from support.noise import add_noise
 from vae_mnist import load_vae
 
 COLUMNS = 20  # images side by side
 MAX_HEIGHT = 40  # of a picture, in inches
-
-
-def add_noise(images: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
-    """Return uint8 images with Gaussian noise, clipped.
-
-    noise: standard deviation, on a scale where pixels are in [0, 1].
-    """
-    draws = np.random.default_rng(seed).standard_normal(images.shape, "float32")
-    noisy = images / np.float32(255) + noise * draws
-    return np.rint(255 * np.clip(noisy, 0, 1)).astype("uint8")
 
 
 def mean_squared_error(images: np.ndarray, originals: np.ndarray) -> float:
@@ -87,28 +79,34 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
 
 
 def main(options: Options) -> None:
-    pictures.check_picture(options.output)
     vae, settings = load_vae(options.weights)
-    images = data.load_again(settings, options.weights, options.data).x_test
+    images = trained.load_images(settings, options.weights, options.data).x_test
     noise = vae.config.noise if options.noise is None else options.noise
-    seen = add_noise(images, noise, options.seed) if noise else images
-    z_mean, _ = vae.encode(seen)
-    rows = {"original": images / np.float32(255)}
-    if noise:
-        rows[f"noise {noise:g}"] = seen / np.float32(255)
-    rows["reconstruction"] = vae.decode(z_mean)
+    generator = keras.random.SeedGenerator(options.seed)
 
+    def reconstruct(batch):
+        x = to_pixels(batch)
+        encoder_input = add_noise(x, noise, generator) if noise else x
+        z_mean, _ = vae.encoder(encoder_input)
+        return x, encoder_input, keras.ops.sigmoid(vae.decoder(z_mean))
+
+    x, encoder_input, decoded = in_batches(reconstruct, images)
+    rows = {"original": x, f"noise {noise:g}": encoder_input, "reconstruction": decoded}
+    if not noise:
+        del rows["noise 0"]
+    # Spread over all images: some data sets are sorted by class.
     count = min(options.count, len(images))
-    shown = (
-        np.arange(count) * len(images) // count
-    )  # some data sets are sorted by class
-    figure = draw_rows({label: row[shown] for label, row in rows.items()})
+    shown = np.arange(count) * len(images) // count
+    shape = (count, *vae.image_shape)
+    figure = draw_rows({name: row[shown].reshape(shape) for name, row in rows.items()})
     pictures.save_picture(figure, options.output, options.show)
-    originals = rows.pop("original")
-    for label, row in rows.items():
-        error = mean_squared_error(row, originals)
-        print(f"{label:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB")
+    for name, row in rows.items():
+        if name != "original":
+            error = mean_squared_error(row, x)
+            print(
+                f"{name:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB"
+            )
 
 
 if __name__ == "__main__":
-    cli.run(main, options)
+    cli.run(main, Options)

@@ -1,6 +1,7 @@
-"""Keras, imported without the messages that TensorFlow starts with."""
+"""Keras, without the messages that TensorFlow starts with, and NumPy's way to it."""
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -41,7 +42,8 @@ def quiet() -> Iterator[None]:
 
 with quiet():
     import keras
-    from keras import layers, ops
+    from keras import layers as layers  # for others
+    from keras import ops
 
 BACKEND = keras.backend.backend()
 Tensor = typing.Any  # whatever the backend computes with
@@ -51,6 +53,12 @@ def set_seed(seed: int) -> None:
     """Seed Python, NumPy and the backend."""
     with quiet():  # Keras imports TensorFlow here, whatever the backend.
         keras.utils.set_random_seed(seed)
+
+
+def to_pixels(images: np.ndarray | Tensor) -> Tensor:
+    """Return uint8 images, (n, H, W) or (n, H, W, 3), as x, (n, pixels), in [0, 1]."""
+    x = ops.cast(images, "float32") / 255
+    return ops.reshape(x, (-1, math.prod(images.shape[1:])))
 
 
 def in_batches(function: Callable, array: np.ndarray, size: int = 1000):

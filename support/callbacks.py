@@ -1,6 +1,5 @@
 """What happens during `fit`: checkpoints, Ctrl-C, progress, each independently."""
 
-import csv
 import math
 import signal
 import sys
@@ -48,12 +47,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         weights.save(self.model, self.path, self.settings, self.history)
         if self.log:
-            with files.replacing(self.log) as temporary:
-                with open(temporary, "w", newline="") as file:
-                    table = csv.DictWriter(file, ["epoch", *row])
-                    table.writeheader()
-                    for number, row in enumerate(self.history, start=1):
-                        table.writerow({"epoch": number} | row)
+            numbered = enumerate(self.history, start=1)
+            files.write_table(self.log, [{"epoch": i} | row for i, row in numbered])
 
 
 class StopOnCtrlC(keras.callbacks.Callback):

@@ -1,7 +1,6 @@
 """Load the images of a data set, split into a training and a test part."""
 
 import os
-import pathlib
 import socket
 import sys
 import zlib
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from support import readers
-from support.errors import UserError, explain
+from support.errors import UserError
 
 NAMES = ("mnist", "fashion_mnist", "mnist_sample")
-SAMPLE = pathlib.Path(__file__).with_name("mnist_sample.npz")
+SAMPLE = os.path.join(os.path.dirname(__file__), "mnist_sample.npz")
 FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 
 
@@ -46,45 +45,30 @@ def load(
     image_size, color: how to read a folder of images; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    if (image_size or color) and not (source and is_image_folder(source)):
+    if (image_size or color) and not readers.is_image_folder(source or ""):
         problem = "--image-size and --color are for folders of images"
         raise UserError(f"{problem}: leave them out for {source or 'mnist'}")
     if source is None:
         try:
             return download("mnist")
         except UserError as error:
-            print(f"note: {error}; using mnist_sample instead", file=sys.stderr)
+            print(f"note: {error}: using that", file=sys.stderr)
             source = "mnist_sample"
-    if source in ("mnist", "fashion_mnist"):
-        return download(source)
     check_source(source)
-    if is_image_folder(source):
-        arrays = readers.read_image_folder(source, image_size or 28, color)
-    elif os.path.isdir(source):
-        arrays = readers.read_idx_folder(source)
-    else:
-        arrays = readers.read_npz(SAMPLE if source == "mnist_sample" else source)
-    if source != "mnist_sample":
-        source = str(pathlib.Path(source).resolve())
-    return Dataset(*readers.assemble(source, arrays), source)
+    if source == "mnist_sample":
+        return Dataset(*readers.read(SAMPLE), source)
+    if source in NAMES:
+        return download(source)
+    path = os.path.realpath(source)
+    return Dataset(*readers.read(path, image_size or 28, color), path)
 
 
 def check_source(source: str) -> None:
     """Raise UserError if `load` cannot read a source."""
-    if source in NAMES or os.path.isdir(source):
-        return
-    if os.path.isfile(source) and source.endswith(".npz"):
-        return
-    problem = "is not a data set" if os.path.exists(source) else "does not exist"
-    names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
-    raise UserError(f"{source} {problem}: give --data {names}")
-
-
-def is_image_folder(source: str) -> bool:
-    """Return whether a source is a folder without IDX files."""
-    return (
-        source not in NAMES and os.path.isdir(source) and not readers.find_idx(source)
-    )
+    if source not in NAMES and not readers.is_readable(source):
+        problem = "is not a data set" if os.path.exists(source) else "does not exist"
+        names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
+        raise UserError(f"{source} {problem}: give --data {names}")
 
 
 def download(name: str) -> Dataset:
@@ -97,10 +81,8 @@ def download(name: str) -> Dataset:
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare one, "URL fetch ... -- reason".
         reason = str(error).rpartition(" -- ")[2]
-        raise UserError(
-            f"cannot download {name}: {reason}; give --data mnist_sample, which needs no"
-            " network, or your own images"
-        ) from error
+        advice = "--data mnist_sample needs no network"
+        raise UserError(f"cannot download {name}: {reason}; {advice}") from error
     finally:
         socket.setdefaulttimeout(timeout)
     names = FASHION.split(",") if name == "fashion_mnist" else list("0123456789")

@@ -1,6 +1,7 @@
 """Files: replaced atomically, and checked before long work."""
 
 import contextlib
+import csv
 import os
 import pathlib
 import shutil
@@ -32,12 +33,9 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
         move(temporary, target)
 
 
-def move(source: pathlib.Path, target: pathlib.Path, tries: int = 50) -> None:
-    """Move a file to where another may be.
-
-    Windows refuses that while somebody reads the other file: try again for 5 seconds.
-    """
-    for _ in range(tries):
+def move(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Replace a file; if somebody reads it, which Windows minds, try for 5 seconds."""
+    for _ in range(50):
         with contextlib.suppress(PermissionError):
             return os.replace(source, target)
         time.sleep(0.1)
@@ -52,3 +50,14 @@ def check_writable(path: str | os.PathLike) -> pathlib.Path:
             raise UserError(f"cannot write {path}: it exists and is not a file")
         tempfile.TemporaryFile(dir=target.parent).close()
     return target
+
+
+def write_table(path: str, rows: list[dict]) -> None:
+    """Write a CSV file: the keys of the first row, then a line per row."""
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)

@@ -18,9 +18,10 @@ from support import files
 from support.errors import UserError
 
 # Color-blind readers can tell neighbors such as 4 and 9 apart, too.
-COLORS = (
-    "#11823b #6f4518 #9a9a9a #f97f0f #e6194b #1f1f6e #c05be0 #ffc810 #2cc5ea #3566e6"
-).split()
+COLORS = [
+    *["#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"],
+    *["#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"],
+]
 Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
 LEGEND = 60  # classes at most that are named
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points

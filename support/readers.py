@@ -37,6 +37,31 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
+def is_image_folder(path: str) -> bool:
+    """Return whether a path is a folder without IDX files."""
+    return os.path.isdir(path) and not find_idx(path)
+
+
+def is_readable(path: str) -> bool:
+    """Return whether `read` may be able to read a path."""
+    return os.path.isdir(path) or path.endswith(".npz") and os.path.isfile(path)
+
+
+def read(path: str, size: int = 28, color: bool = False) -> tuple:
+    """Read a file or a folder: return x_train, y_train, x_test, y_test, class_names.
+
+    size, color: how to read a folder of images.
+    Raises UserError if there are no images, or if they do not fit together.
+    """
+    if is_image_folder(path):
+        arrays = read_image_folder(path, size, color)
+    elif os.path.isdir(path):
+        arrays = read_idx_folder(path)
+    else:
+        arrays = read_npz(path)
+    return assemble(path, arrays)
+
+
 def read_npz(path: str) -> Arrays:
     """Read an .npz file in the layout of Keras' mnist.npz."""
     advice = "write it with np.savez(path, x_train=images)"

@@ -28,17 +28,18 @@ class Trained:
 
 
 def load_images(settings: dict, path: str, source: str | None = None):
-    """Load the Dataset of the model in the weights file `path`, which has these settings.
+    """Load the Dataset of a model.
 
-    source: by default what it was trained on. If it was trained with --binarize, the
+    settings: those of the model, from the weights file `path`. source: by default what
+    it was trained on. If it was trained with --binarize, the
     images are binarized, the same in every script.
     Raises UserError as `load` does, and if the images have another shape.
     """
-    from support import data, pixels
+    from support import data, noise, readers
 
     config, shape = settings["config"], tuple(settings["image_shape"])
     source = source or config["data"]
-    is_folder = data.is_image_folder(source)
+    is_folder = readers.is_image_folder(source)
     dataset = data.load(source, *((shape[0], len(shape) == 3) if is_folder else ()))
     if dataset.x_test.shape[1:] != shape:
         problem = f"{source} has images of shape {dataset.x_test.shape[1:]}"
@@ -49,5 +50,5 @@ def load_images(settings: dict, path: str, source: str | None = None):
         print(f"{note}, which may include some of these", file=sys.stderr)
     images = [dataset.x_train, dataset.x_test]
     if config["binarize"]:
-        images = [pixels.binarize(x) for x in images]
+        images = [noise.binarize(x) for x in images]
     return replace(dataset, x_train=images[0], x_test=images[1], held_out=held_out)

@@ -1,8 +1,8 @@
 """The weights file: its format, all of it.
 
-It is what Keras' `save_weights` writes, plus the settings and losses of the run. Why not
-a .keras file, which holds the architecture, too? Because there, changing a line of the
-lesson would not change the models that were trained before.
+It is what Keras' `save_weights` writes, plus the settings and the losses of the run.
+Not a .keras file, which holds the layers, too: a model trained before would not
+follow when a line of the lesson changes.
 """
 
 import json

@@ -40,7 +40,10 @@ export const through = (layers, h) => layers.reduce(dense, h);
 
 // Encoder: x → q(z|x) = N(z_mean, diag(σ²)), with z_log_sigma = log σ
 export function encode(vae, x) {
-  const h = through(vae.hidden, x);
+  const h = through(
+    vae.hidden,
+    x.map((value) => (value - vae.mean) * vae.scale),
+  );
   return { z_mean: dense(h, vae.z_mean), z_log_sigma: dense(h, vae.z_log_sigma) };
 }
 
@@ -95,13 +98,16 @@ export function corrupt(x, noise, epsilon) {
 }
 
 // A VAE whose arrays are still base64 → one that `encode` and `decode` can use
-export function unpack({ bits, hidden, z_mean, z_log_sigma, decoder }) {
+export function unpack(model) {
+  const { bits, mean, scale, hidden, z_mean, z_log_sigma, decoder } = model;
   const layer = ({ activation, kernel, bias }) => ({
     activation,
     kernel: floats(kernel, bits),
     bias: floats(bias, bits),
   });
   return {
+    mean,
+    scale,
     hidden: hidden.map(layer),
     z_mean: layer(z_mean),
     z_log_sigma: layer(z_log_sigma),

@@ -1,16 +1,8 @@
-"""Pixels: from bytes to x, in [0, 1], and the noise of `--noise` and `--binarize`."""
-
-import math
+"""Random changes of pixels, for `--noise` and `--binarize`. x is in [0, 1]."""
 
 import numpy as np
 
-from support.backend import BACKEND, Tensor, in_batches, keras, ops
-
-
-def to_pixels(images: np.ndarray | Tensor) -> Tensor:
-    """Return uint8 images, (n, H, W) or (n, H, W, 3), as x, (n, pixels), in [0, 1]."""
-    x = ops.cast(images, "float32") / 255
-    return ops.reshape(x, (-1, math.prod(images.shape[1:])))
+from support.backend import BACKEND, Tensor, in_batches, keras, ops, to_pixels
 
 
 def sample_pixels(x: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
@@ -39,7 +31,7 @@ def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
 
 
 def binarize(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images whose pixels are sampled, 0 or 255, the same at every call."""
+    """Return uint8 images with sampled pixels, 0 or 255, the same at every call."""
     seed = keras.random.SeedGenerator(0)
 
     def sample(batch):

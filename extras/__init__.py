@@ -1,0 +1,1 @@
+"""Beyond the three scripts: one picture, page, report or film each."""

@@ -1,0 +1,150 @@
+"""A model and its images as JSON, for the page."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from scipy.cluster import vq
+from scipy.interpolate import CubicSpline
+
+from support import pictures
+from support.backend import keras
+from support.errors import UserError
+
+Array = np.ndarray
+ACTIVATIONS = ("linear", "tanh", "relu", "elu", "silu")  # that the page knows
+STEPS = 200  # of the tour
+
+
+def tour(z_mean: Array, labels: Array | None) -> Array:
+    """Return a closed, smooth path through the medians of the classes.
+
+    Without classes, k-means finds clusters. Shape (STEPS, latent_dim).
+    """
+    if labels is None or not 3 <= len(np.unique(labels)) <= STEPS:
+        clusters = min(10, len(np.unique(z_mean, axis=0)))
+        _, labels = vq.kmeans2(z_mean, clusters, minit="++", seed=0)
+    stops = [np.median(z_mean[labels == c], axis=0) for c in np.unique(labels)]
+    spline = CubicSpline(range(len(stops) + 1), [*stops, stops[0]], bc_type="periodic")
+    return spline(np.arange(STEPS) / STEPS * len(stops))
+
+
+def floats(array: Array, bits: int = 32) -> str:
+    """Return an array as base64 of 16-bit or 32-bit floats."""
+    return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
+
+
+def dense_layers(model: keras.Model) -> dict[str, keras.layers.Dense]:
+    """Return a model's dense layers by name.
+
+    Raises UserError if the page cannot compute a layer.
+    """
+    dense = {}
+    for layer in model.layers[1:]:
+        if isinstance(layer, keras.layers.Dense):
+            if layer.activation.__name__ not in ACTIVATIONS:
+                raise UserError(f"the page cannot compute {layer.activation.__name__}")
+            dense[layer.name] = layer
+        elif not isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling):
+            raise UserError(f"the page computes dense layers only, not {layer.name}")
+    return dense
+
+
+def normalization(encoder: keras.Model) -> dict[str, float]:
+    """Return what the encoder does to x first: (x - mean)·scale."""
+    first, rescaling = encoder.layers[1:3]
+    mean, variance = (float(weight.squeeze()) for weight in first.get_weights()[:2])
+    sigma = max(variance**0.5, keras.backend.epsilon())  # as in Keras
+    return {"mean": mean, "scale": rescaling.scale / sigma}
+
+
+def bits_needed(vae: keras.Model, images: Array) -> int:
+    """Return 16 if the model hardly changes when its weights have 16 bits, or else 32.
+
+    Hardly: z_mean moves by less than σ/20, σ by less than 5 %, and the gray of a pixel
+    by one level at most.
+    """
+    z_mean, z_log_sigma = vae.encode(images)
+    drawn = vae.decode(z_mean)
+    dense = [*dense_layers(vae.encoder).values(), *dense_layers(vae.decoder).values()]
+    before = [layer.get_weights() for layer in dense]
+    with np.errstate(over="ignore"):
+        for layer, exact in zip(dense, before, strict=True):
+            layer.set_weights([np.float16(weight) for weight in exact])
+    moved, changed = vae.encode(images)
+    grays = np.abs(vae.decode(z_mean) - drawn)
+    for layer, exact in zip(dense, before, strict=True):
+        layer.set_weights(exact)
+    moved = np.abs(moved - z_mean) / np.exp(z_log_sigma)
+    changed = np.abs(changed - z_log_sigma)
+    # Written so that NaN, from weights beyond the range of 16 bits, needs 32.
+    small = moved.max() < 0.05 and changed.max() < 0.05 and grays.max() <= 1 / 255
+    return 16 if small else 32
+
+
+def describe(
+    vae: keras.Model,
+    images: Array,
+    labels: Array | None,
+    classes: list[str],
+    chosen: Array,
+) -> dict:
+    """Return what the page knows about a model.
+
+    images, labels: all of them; chosen: those in the page; classes: names to write.
+    """
+    z_mean, _ = vae.encode(images)
+    # Not the plane of the pictures: the page moves every latent dimension by itself.
+    dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
+    plane = z_mean[:, dims]
+    reach = max(3.0, pictures.find_reach(plane))
+    bits = bits_needed(vae, images[chosen])
+
+    def describe_layer(layer):
+        kernel, bias = layer.get_weights()
+        return {
+            "kernel": floats(kernel.T, bits),  # a row per output
+            "bias": floats(bias, bits),
+            "activation": layer.activation.__name__,
+        }
+
+    encoder = {k: describe_layer(v) for k, v in dense_layers(vae.encoder).items()}
+    return {
+        "bits": bits,
+        **normalization(vae.encoder),
+        "z_mean": encoder.pop("z_mean"),
+        "z_log_sigma": encoder.pop("z_log_sigma"),
+        "hidden": list(encoder.values()),
+        "decoder": [describe_layer(v) for v in dense_layers(vae.decoder).values()],
+        "beta": vae.config.beta,
+        "binarize": vae.config.binarize,
+        "latentDim": z_mean.shape[1],
+        "dims": dims,
+        "reach": reach,
+        "names": pictures.place_names(plane, labels, classes, reach, reach / 20),
+        "z": floats(z_mean[chosen]),
+        "tour": floats(tour(z_mean, labels)),
+    }
+
+
+def like_mnist(images: Array) -> bool:
+    """Return whether images are prepared like MNIST's digits.
+
+    The ink fits into 20 × 20 pixels, with its center of mass in the middle of 28 × 28.
+    """
+    if images.shape[1:] != (28, 28) or not images.any():
+        return False
+    images = images[images.any(axis=(1, 2))]
+    centers = np.array([ndimage.center_of_mass(image) for image in images])
+    boxes = np.array([Image.fromarray(image).getbbox() for image in images])
+    fits = (boxes[:, 2:] - boxes[:, :2] <= 20) & (np.abs(centers - 14) < 0.6)
+    return bool(fits.all(axis=1).mean() > 0.9)
+
+
+def contact_sheet(images: Array, columns: int) -> str:
+    """Return all images in one, `columns` to a row, as a data URL of a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pictures.tile(images, columns)).save(buffer, "png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
