@@ -29,7 +29,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from support import pictures, readers, weights
+from support import pictures, weights
+from support.arrays import printable
 from support.errors import UserError
 
 Array = np.ndarray
@@ -42,7 +43,7 @@ def read_history(path: str) -> tuple[str, dict[str, Array]]:
     _, rows = weights.read(newest)
     if not rows:
         raise UserError(f"{newest} has no completed epoch: there is no curve to draw")
-    name = readers.printable(path.removesuffix(weights.SUFFIX))
+    name = printable(path.removesuffix(weights.SUFFIX))
     history = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return name if newest == path else f"{name} (unfinished)", history
 

@@ -1,7 +1,6 @@
 """What the tests share: tiny images, a VAE trained on them, ways to run a script."""
 
 import contextlib
-import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -83,11 +82,10 @@ def weights(npz, tmp_path_factory):
 
 def save_untrained(vae, path, source, **settings):
     """Write the weights file of an untrained VAE. Return its path."""
-    from support import cli, data, weights
+    from support import data, weights
 
-    config = dataclasses.asdict(vae.config) | {"data": str(source)}
     known = {
-        "config": {k: v for k, v in config.items() if k not in cli.NOT_STORED},
+        "config": vae.config.stored() | {"data": str(source)},
         "image_shape": vae.image_shape,
         "checksum": data.load(str(source)).checksum() if os.path.exists(source) else 0,
         "run": "test",
@@ -98,15 +96,13 @@ def save_untrained(vae, path, source, **settings):
 
 def arrays(path):
     """Return all arrays of a weights file, without the seconds of the epochs."""
-    from support.weights import COLUMNS
-
     names = []
     with h5py.File(path) as file:
         file.visit(names.append)
         found = {n: file[n][()] for n in names if isinstance(file[n], h5py.Dataset)}
-    if found["history"].size:
-        kept = [name != "seconds" for name in COLUMNS]
-        found["history"] = found["history"][:, kept]
+        if found["history"].size:
+            kept = [name != "seconds" for name in file["history"].attrs["columns"]]
+            found["history"] = found["history"][:, kept]
     return found
 
 
@@ -123,11 +119,22 @@ def gaussian_kl(mean, log_sigma):
     return 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum(axis=-1)
 
 
+def command_of(name, *arguments):
+    """Return the command that runs a script, such as vae_mnist.py or extras.film."""
+    script = [ROOT / name] if name.endswith(".py") else ["-m", name]
+    return [sys.executable, *map(str, [*script, *arguments])]
+
+
 def run_script(name, *arguments, cwd=None, env=None):
     """Run a script as a user does, in a process of its own."""
-    command = [sys.executable, ROOT / name, *map(str, arguments)]
+    env = {"PYTHONPATH": str(ROOT)} | dict(os.environ if env is None else env)
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=env, timeout=200
+        command_of(name, *arguments),
+        capture_output=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env=env,
+        timeout=200,
     )
 
 
@@ -162,7 +169,10 @@ def call(name, *arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *map(str, arguments)])
         try:
-            runpy.run_path(str(ROOT / name), run_name="__main__")
+            if str(name).endswith(".py"):
+                runpy.run_path(str(ROOT / name), run_name="__main__")
+            else:
+                runpy.run_module(name, run_name="__main__")
         except SystemExit as stop:
             return stop.code or 0
     return 0
@@ -190,11 +200,12 @@ def no_xla(few_steps=False):
 
     few_steps: whether it is so short that TensorFlow need not even trace it.
     """
-    from support import backend
+    from support import speed
+    from support.backend import BACKEND
 
-    eagerly = few_steps and backend.BACKEND == "tensorflow"
+    eagerly = few_steps and BACKEND == "tensorflow"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "compile_options", lambda *_: {"run_eagerly": eagerly})
+        patch.setattr(speed, "compile_options", lambda *_: {"run_eagerly": eagerly})
         yield
 
 
