@@ -187,8 +187,14 @@ class VAE(keras.Model):
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
         z_mean, z_log_sigma = encoder(encoder_input)
-        # Keras tracks a generator in `arguments`, so every step draws new ε.
-        sampling = layers.Lambda(sample_latent, arguments={"seed": generator}, name="z")
+        # Keras tracks a generator in `arguments`, so every step draws new ε. With an
+        # output_shape, Keras shows the line of a mistake inside the function.
+        sampling = layers.Lambda(
+            sample_latent,
+            output_shape=(config.latent_dim,),
+            arguments={"seed": generator},
+            name="z",
+        )
         z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
 
@@ -286,7 +292,7 @@ def fit_vae(
         epochs=config.epochs,
         validation_data=(held_out,),
         validation_batch_size=config.batch_size,
-        callbacks=[speed.SeedOrder(config.seed), *callbacks],
+        callbacks=[speed.SeedEpoch(config.seed), *callbacks],
         verbose=verbose,
     )
 

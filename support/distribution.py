@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from support.backend import BACKEND, keras, quiet
 from support.data import Dataset
 from support.errors import UserError
-from support.training import Run
 
 
-class DistributedRun(Run):
-    """A run on all devices of one or several processes, of which the first writes.
+class Distributed:
+    """Makes a Run one on all devices of all its processes, of which the first writes.
 
     keras.distribution reads the KERAS_DISTRIBUTION_* variables (docs/backends.md). All
     shares have the same size: up to devices − 1 images of each kind are left out, and a

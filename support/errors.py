@@ -1,6 +1,7 @@
 """A user's mistake, told in one line."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 
@@ -24,5 +25,6 @@ def explain(
     try:
         yield
     except kinds as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else " ".join(str(error).split())
         raise UserError(f"{problem}: {reason}" + (advice and f"; {advice}")) from error

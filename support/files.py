@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import os
 import pathlib
 import shutil
@@ -20,12 +21,11 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
     the disk must have room for. Raises UserError if the file cannot be written.
     """
     target = check_writable(path)
-    if shutil.disk_usage(target.parent).free < size:
-        raise UserError(f"cannot write {path}: the disk has no room for {size:,} bytes")
     with (
         explain(f"cannot write {path}"),
         tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder,
     ):
+        check_room(folder, size)
         temporary = pathlib.Path(folder, target.name)
         yield temporary
         with open(temporary, "rb+") as file:
@@ -40,6 +40,15 @@ def move(source: pathlib.Path, target: pathlib.Path) -> None:
             return os.replace(source, target)
         time.sleep(0.1)
     os.replace(source, target)
+
+
+def check_room(folder: str, size: int) -> None:
+    """Raise OSError if a disk or a quota has no room for a file of `size` bytes."""
+    if size and hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    elif shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, "")
 
 
 def check_writable(path: str | os.PathLike) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""What makes an epoch fast on every backend, and its order of images reproducible."""
+"""What makes an epoch fast on every backend, and its random numbers reproducible."""
 
 import math
 
@@ -29,12 +29,10 @@ def compile_options(
 def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> dict:
     """Return the arguments of Model.fit that feed images in a new order in every epoch.
 
-    The order depends on the seed and the epoch alone, so that a resumed run continues
-    as if it had never stopped.
+    On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles.
     """
     if BACKEND != "tensorflow":
         return {"x": images, "batch_size": batch_size}
-    # On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles.
     import tensorflow as tf
 
     def batches(epoch):
@@ -52,12 +50,18 @@ def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> d
     }
 
 
-class SeedOrder(keras.callbacks.Callback):
-    """Seed the generators by which Keras shuffles on JAX and PyTorch."""
+class SeedEpoch(keras.callbacks.Callback):
+    """Seed every epoch by its number: its noise and, but for TensorFlow, its order.
+
+    So a resumed run draws the same numbers as one that never stopped.
+    """
 
     def __init__(self, seed: int):
         super().__init__()
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
-        set_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
+        noise, order = np.random.default_rng([self.seed, epoch]).integers(2**31, size=2)
+        self.model.generator.state.assign([noise, 0])
+        if BACKEND != "tensorflow":  # where `shuffled` takes the seed
+            set_seed(int(order))

@@ -135,9 +135,12 @@ def quoted(path: str | os.PathLike) -> str:
 
 
 def start(config, dataset: Dataset) -> Run:
-    """Return a new Run, which checks that its files can be written."""
-    if config.distributed:
-        from support.distribution import DistributedRun
+    """Return a new Run, on several devices if that is asked for."""
+    if not config.distributed:
+        return Run(config, dataset)
+    from support.distribution import Distributed
 
-        return DistributedRun(config, dataset)
-    return Run(config, dataset)
+    class DistributedRun(Distributed, Run):
+        pass
+
+    return DistributedRun(config, dataset)

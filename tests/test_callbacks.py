@@ -1,17 +1,22 @@
-"""support/callbacks.py: what a run prints and logs, its progress bar, its snapshots."""
+"""support/callbacks.py, snapshots.py: what a run prints, logs and keeps."""
 
+import contextlib
 import csv
-import os
+import itertools
 import pathlib
 import re
 import sys
+import types
+from unittest import mock
 
 import numpy as np
 import pytest
 from conftest import arrays, folder_with, no_xla
 
-from support import callbacks, weights
-from support.cli import UserError
+import vae_mnist
+from support import callbacks, snapshots, training, weights
+from support.backend import keras
+from support.errors import UserError
 
 
 @pytest.fixture
@@ -27,9 +32,11 @@ def test_history_and_log_hold_what_is_printed(train, npz):
     result = train("--epochs", 2, "--log", "log.csv", "--batch-size", 50)
     settings, history = weights.read("vae_mnist.weights.h5")
     start, *lines, last, after = result.stdout.splitlines()
-    assert start == "training on 250 images, 2 epochs"
+    assert start.startswith("training on 250 images: 2 epochs, batches of 50, learning")
+    columns = ["loss", "reconstruction", "kl", "val_loss"]
+    columns += ["val_reconstruction", "val_kl", "seconds", "learning_rate"]
     for number, (row, line) in enumerate(zip(history, lines, strict=True), start=1):
-        shown = "  ".join(f"{name} {row[name]:.2f}" for name in weights.COLUMNS[:4])
+        shown = "  ".join(f"{name} {row[name]:.2f}" for name in columns[:4])
         assert re.fullmatch(rf"epoch {number}/2  {re.escape(shown)}  \d+ s", line)
         for part in "", "val_":
             both = row[part + "reconstruction"] + row[part + "kl"]
@@ -42,34 +49,70 @@ def test_history_and_log_hold_what_is_printed(train, npz):
     assert after.startswith("wrote vae_mnist.weights.h5; next: python plot_latent.py")
     with open("log.csv", newline="") as file:
         header, *rows = list(csv.reader(file))
-    assert header == ["epoch", *weights.COLUMNS]
-    numbers = [[i, *row.values()] for i, row in enumerate(history, start=1)]
+    assert header == ["epoch", *columns]
+    numbers = [[i, *map(row.get, columns)] for i, row in enumerate(history, start=1)]
     np.testing.assert_array_equal(np.float64(rows), numbers)
     assert settings["config"]["data"] == str(npz)
     assert settings["config"].keys().isdisjoint({"weights", "log", "resume"})
 
 
-class Fit:
-    """What a run's callbacks know of a model and a `fit`, without either."""
+def files():
+    """Return all arrays of the weights files here, and the log without seconds."""
+    found = {path.as_posix(): arrays(path) for path in pathlib.Path().rglob("*.h5")}
+    with open("log.csv", newline="") as file:
+        rows = [row | {"seconds": ""} for row in csv.DictReader(file)]
+    return found, rows
 
-    steps_per_execution = 2
-    params = {"epochs": 20, "steps": 20}
-    images = [range(60_000)]
-    row = dict.fromkeys(weights.COLUMNS, 999.99) | {"kl": 99.99, "seconds": 9.4}
-    history = [row] * 19
+
+ORDERS = list(itertools.permutations(range(4)))
+FEW = [ORDERS[0], ORDERS[-1], (1, 3, 0, 2), (2, 0, 3, 1)]  # each pair in both orders
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("orders", [FEW, pytest.param(ORDERS, marks=pytest.mark.slow)])
+def test_callbacks_in_every_order_write_the_same_files(
+    npz, here, monkeypatch, capsys, orders
+):
+    config = vae_mnist.Config((4,), epochs=2, batch_size=125, data=str(npz))
+    config.log, config.snapshots = "log.csv", "moments"
+    inside, results = training.Run.callbacks, []
+    for order in orders:
+
+        @contextlib.contextmanager
+        def reordered(run, order=order):
+            with inside(run) as callbacks:
+                yield [callbacks[i] for i in order]
+
+        monkeypatch.setattr(training.Run, "callbacks", reordered)
+        (here / str(order)).mkdir()
+        monkeypatch.chdir(here / str(order))
+        vae_mnist.main(config)
+        printed = re.sub(r"\d+ s$", "", capsys.readouterr().out, flags=re.M)
+        results.append((files(), printed))
+    (expected, rows), output = results[0]
+    assert (len(expected), len(rows)) == (5, 2)  # the weights; after 0, ½, 1, 2 epochs
+    for (found, again), printed in results[1:]:
+        assert (again, printed) == (rows, output)
+        for path, contents in expected.items():
+            assert contents.keys() == found[path].keys()
+            for name, array in contents.items():
+                np.testing.assert_array_equal(found[path][name], array, err_msg=path)
 
 
 def test_the_bar_advances_and_lines_fit_into_80_columns(capsys):
-    progress = callbacks.Progress(Fit)
-    progress.set_params(Fit.params)
-    progress.set_model(Fit)
+    progress = callbacks.Progress()
+    progress.set_params({"epochs": 20, "steps": 20})
+    progress.set_model(types.SimpleNamespace(steps_per_execution=2))
     progress.on_train_begin()
+    progress.on_epoch_begin(19)
     for _ in range(5):
         progress.on_train_batch_end(0, {"loss": 1151.125})
-    assert progress.bar.tasks[0].completed == pytest.approx(19.5)
-    assert progress.bar.tasks[0].description == "epoch 20/20  loss 1151.12"
-    progress.on_epoch_end(19)
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    (task,) = progress.bar.tasks
+    assert (task.completed, task.total) == (pytest.approx(19.5), 20)
+    assert task.description == "epoch 20/20  loss 1151.12"
+    progress.on_epoch_end(19, dict.fromkeys(callbacks.METRICS, 1151.12))
+    progress.bar.stop()
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 85
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -83,36 +126,63 @@ def test_only_a_terminal_shows_the_bar(train, monkeypatch, terminal):
     assert len(re.findall("epoch 1/1  loss .* s", result.stdout)) == 1
 
 
+class Recorder(keras.callbacks.Callback):
+    """Keeps the decoder's last bias after every step."""
+
+    def on_train_begin(self, logs=None):
+        self.biases = [np.array(self.model.decoder.get_layer("logits").bias)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.biases.append(np.array(self.model.decoder.get_layer("logits").bias))
+
+
 def test_snapshots_are_from_the_moments_that_their_names_say(train, monkeypatch):
-    steps, save = {}, callbacks.Snapshots.save
-
-    def spy(self, epochs, percent):
-        steps[f"{epochs:03}.{percent:02}"] = int(self.model.optimizer.iterations)
-        save(self, epochs, percent)
-
-    monkeypatch.setattr(callbacks.Snapshots, "save", spy)
+    writers, recorder = training.Run.writers, Recorder()
+    monkeypatch.setattr(training.Run, "writers", lambda run: [recorder, *writers(run)])
     with no_xla():
         train("--epochs", 2, "--batch-size", 2, "--snapshots", "moments")
     # An epoch has 125 steps: each is the first that completes so many hundredths.
     early = {1: 2, 2: 3, 4: 5, 8: 10, 16: 20, 32: 40, 64: 80}
     expected = {f"000.{percent:02}": step for percent, step in early.items()}
-    assert steps == expected | {"000.00": 0, "001.00": 125, "002.00": 250}
-    final, (_, history) = (f("vae_mnist.weights.h5") for f in (arrays, weights.read))
-    assert {f"{moment}.weights.h5" for moment in steps} == set(os.listdir("moments"))
+    expected |= {"000.00": 0, "001.00": 125, "002.00": 250}
+    final = arrays("vae_mnist.weights.h5")
+    _, history = weights.read("vae_mnist.weights.h5")
+    steps = {}
     for path in pathlib.Path("moments").iterdir():
+        vae, _ = vae_mnist.load_vae(path)
+        bias = np.array(vae.decoder.get_layer("logits").bias)
+        (step,) = (i for i, kept in enumerate(recorder.biases) if (kept == bias).all())
+        steps[path.name.removesuffix(".weights.h5")] = step
         assert weights.read(path)[1] == history[: int(path.name[:3])]
         assert not any(name.startswith("optimizer") for name in arrays(path))
+    assert steps == expected
     last = arrays("moments/002.00.weights.h5")
     assert len(last) > 10
     for name, value in last.items():
         np.testing.assert_array_equal(value, final[name])
 
 
-def test_snapshots_that_cannot_be_written(here):
+def test_snapshots_that_cannot_be_saved(train, fails, here, npz):
     (here / "file").touch()
-    with pytest.raises(UserError, match="cannot write into file: File exists"):
-        callbacks.Snapshots("file", None)
+    settings = {"run": "a"}
+    with pytest.raises(UserError, match="cannot write into file: "):
+        snapshots.Snapshots("file", settings, [])
     with folder_with(0o555) as folder:
         for path in folder, folder / "new":
             with pytest.raises(UserError, match="Permission denied"):
-                callbacks.Snapshots(path, None)
+                snapshots.Snapshots(path, settings, [])
+    # Those of another run, which would end up in one film.
+    options = ("--batch-size", 50, "--epochs", 1, "--snapshots", "moments")
+    assert train(*options).status == 0
+    says = "moments has snapshots of another run: name a new folder"
+    fails("vae_mnist.py", "--data", npz, "--hidden", 8, *options, says=says)
+
+
+def test_an_optimizer_is_given_back_when_a_snapshot_cannot_be_saved(here, monkeypatch):
+    model = types.SimpleNamespace(optimizer="optimizer")
+    snapshot = snapshots.Snapshots("moments", {"run": "a"}, [])
+    snapshot.set_model(model)
+    monkeypatch.setattr(weights, "save", mock.Mock(side_effect=UserError("full disk")))
+    with pytest.raises(UserError):
+        snapshot.save(0, 0)
+    assert model.optimizer == "optimizer"

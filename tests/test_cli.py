@@ -1,33 +1,99 @@
 """support/cli.py: the command line of every script, and how a script ends."""
 
+import ast
 import dataclasses
 import io
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command_of
 
 import vae_mnist
 from support import cli
+from support.errors import UserError
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+SCRIPTS += sorted(f"extras.{path.stem}" for path in ROOT.glob("extras/[a-z]*.py"))
 MODULES = sorted(f"support.{path.stem}" for path in ROOT.glob("support/[a-z]*.py"))
+SLOW = {"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"}
+
+
+def imported(*arguments, cwd=ROOT, **env):
+    """Return a script's status, its output, and the packages that it imported."""
+    python, *command = command_of(*arguments)
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | env
+    done = subprocess.run(
+        [python, "-X", "importtime", *command], capture_output=True, cwd=cwd, env=env
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    packages = set(re.findall(r"\| +(\w+)$", err, re.M))
+    return (
+        done.returncode,
+        out,
+        re.sub("^import time:.*\n", "", err, flags=re.M),
+        packages,
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(("option", "status"), [("--help", 0), ("--nonsense", 2)])
 def test_answers_come_before_the_slow_imports(script, option, status):
-    command = [sys.executable, "-X", "importtime", script, option]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == status
-    assert option in (done.stderr if status else done.stdout)
-    imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.M))
-    assert "tyro" in imported
-    assert imported.isdisjoint({"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"})
+    returned, out, err, packages = imported(script, option)
+    assert returned == status
+    assert option in (err if status else out)
+    assert "tyro" in packages
+    assert packages.isdisjoint(SLOW)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_wrong_files_are_found_before_keras_is_loaded(script, tmp_path):
+    """In a folder without weights."""
+    mistakes = [["--data", "no/photos"], ["--weights", "no/a.weights.h5"]]
+    if script == "extras.film":
+        mistakes = [["no/moments", "--data", "no/photos"]]
+    if script == "extras.plot_training":
+        mistakes = [["--weights", "no/a.weights.h5"]]
+    for options in mistakes:
+        if script not in ("vae_mnist.py", "extras.film") and "--data" in options:
+            (tmp_path / "vae_mnist.weights.h5").write_bytes(b"not HDF5")
+        status, out, err, packages = imported(script, *options, cwd=tmp_path)
+        assert (status, out) == (1, "")
+        assert err.startswith("error: ") and err.count("\n") == 1
+        assert "keras" not in packages and "tensorflow" not in packages
+
+
+def test_no_module_imports_in_a_circle_or_a_script():
+    """Also not inside a function; except those of vae_mnist.py, no script is imported."""
+    needs = {}
+    for path in [
+        *ROOT.glob("*.py"),
+        *ROOT.glob("extras/*.py"),
+        *ROOT.glob("support/*.py"),
+    ]:
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "support":
+                found |= {f"support.{name.name}" for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module)
+            elif isinstance(node, ast.Import):
+                found |= {name.name for name in node.names}
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        needs[name] = found
+    scripts = {name.removesuffix(".py") for name in SCRIPTS} - {"vae_mnist"}
+    for name, found in needs.items():
+        assert found.isdisjoint(scripts), name
+        assert not (name.startswith("support.") and "vae_mnist" in found), name
+    while free := [name for name, found in needs.items() if found.isdisjoint(needs)]:
+        for name in free:
+            del needs[name]
+    assert not needs  # What is left imports itself in a circle.
 
 
 IMPORTS = """
@@ -96,27 +162,49 @@ def test_impossible_values_end_in_one_line(fails, option):
     fails("vae_mnist.py", *option.split(), says=option.split("=")[0].split()[0])
 
 
-def test_an_integer_will_do_for_a_float():
-    config = vae_mnist.Config(beta=0, noise=0, learning_rate=1)
-    values = {k: v for k, v in vars(config).items() if k not in cli.NOT_STORED}
-    assert cli.make(vae_mnist.Config, values) == config
+def test_options_that_a_file_lacks_take_their_defaults_and_unknown_ones_are_refused():
+    stored = {"hidden": [8, 4], "beta": 0}
+    config = cli.make(vae_mnist.Config, stored)
+    assert config == vae_mnist.Config(hidden=(8, 4), beta=0)
+    with pytest.raises(UserError, match="options unknown here: \\['colour'\\]"):
+        cli.make(vae_mnist.Config, stored | {"colour": True})
+
+
+def test_rules_hold_for_items_of_tuples_and_unions():
+    @dataclasses.dataclass
+    class Options:
+        sizes: tuple[cli.AtLeast1[int], ...] = ()
+        share: cli.MayChange[cli.AtLeast0[float]] | None = None
+        free: float = -5.0
+
+    cli.check(Options((1, 2), 0.5))
+    cli.check(Options((1,), None))
+    for options in Options((1, 0), 0.5), Options((1,), -0.5), Options((1,), np.nan):
+        with pytest.raises(UserError, match="--s.* give a number from [01] up"):
+            cli.check(options)
+    changing = [name for name, its in cli.rules(Options) if cli.may_change in its]
+    assert changing == ["share"]
 
 
 def fail(error):
     raise error
 
 
+class Script:
+    command_line = None
+
+
 @pytest.mark.parametrize(
     ("error", "status", "stderr"),
     [
-        (cli.UserError("no such file"), "error: no such file", ""),
+        (UserError("no such file"), "error: no such file", ""),
         (KeyboardInterrupt("stopped after epoch 3"), 130, "stopped after epoch 3\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
     ],
 )
 def test_mistakes_and_ctrl_c_end_in_one_line(capsys, error, status, stderr):
     with pytest.raises(SystemExit) as stop:
-        cli.run(fail, error)
+        cli.run(lambda _: fail(error), Script)
     assert stop.value.code == status  # Python prints a text; the status is 1 then.
     assert capsys.readouterr().err == stderr
 
@@ -124,15 +212,16 @@ def test_mistakes_and_ctrl_c_end_in_one_line(capsys, error, status, stderr):
 @pytest.mark.parametrize("kind", [ValueError, OSError, MemoryError])
 def test_every_other_exception_gets_through(kind):
     with pytest.raises(kind, match="a bug"):
-        cli.run(fail, kind("a bug"))
+        cli.run(lambda _: fail(kind("a bug")), Script)
 
 
 def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["vae_mnist.py"])
-    options = cli.parse(vae_mnist.Config, "Train.")
+    monkeypatch.setattr(Script, "__module__", "__main__")
+    script = cli.options("Train.")(dataclasses.dataclass(Script))
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
     handlers = []
-    cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), options)
+    cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), script)
     assert handlers == [signal.default_int_handler]
     # A shell's background jobs ignore it, and go on doing so.
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
@@ -141,9 +230,21 @@ def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypa
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-def test_terminals_without_greek_letters(monkeypatch):
-    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    cli.run(print, "1σ")
-    terminal.flush()
-    assert terminal.buffer.getvalue() == b"1?\n"
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
+@pytest.mark.parametrize("script", ["vae_mnist.py", "extras.evaluate"])
+def test_help_in_any_encoding(script, encoding):
+    status, out, err, _ = imported(script, "--help", PYTHONIOENCODING=encoding)
+    assert (status, err) == (0, "")
+    assert "--weights" in out
+
+
+@pytest.mark.parametrize(
+    "stdout", [io.StringIO(), None], ids=["no reconfigure", "none"]
+)
+def test_streams_that_are_no_files(monkeypatch, stdout, here):
+    """As in Jupyter and IDLE, whose stdout has no `reconfigure`, and under pythonw."""
+    monkeypatch.setattr(sys, "argv", ["plot_latent.py", "--weights", "no.weights.h5"])
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "plot_latent.py"), run_name="__main__")
+    assert stop.value.code.startswith("error: there is no file no.weights.h5")

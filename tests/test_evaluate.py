@@ -1,4 +1,4 @@
-"""evaluate.py: bounds and likelihoods against cases where log p(x) is known."""
+"""extras/evaluate.py: bounds and likelihoods against cases where log p(x) is known."""
 
 import csv
 import dataclasses
@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import bars, bernoulli_loss, gaussian_kl
+from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
 
-import evaluate
+from extras import evaluate
 from support import data
 from support.backend import set_seed
 from vae_mnist import VAE, Config
@@ -132,6 +132,17 @@ def test_collapsed_dimensions_are_counted_and_named(capsys):
     assert "gap" not in text and "quadrature" not in text
 
 
+def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
+    vae, dataset = untrained(3)
+    one = dataclasses.replace(dataset, x_test=dataset.x_test[:1], y_test=None)
+    summary = summary_of(vae, one)
+    assert summary["active_dimensions"] is None
+    evaluate.print_report(summary)
+    text = capsys.readouterr().out
+    assert text.startswith("1 held-out image")
+    assert "active" not in text and "collapsed" not in text
+
+
 @pytest.mark.parametrize(
     ("config", "note"),
     [
@@ -144,7 +155,7 @@ def test_what_a_reader_must_know(capsys, config, note):
     vae, dataset = untrained(3, **config)
     if config:
         dataset.x_test[:] = 255 * (dataset.x_test > 99)
-    dataset = dataclasses.replace(dataset, disjoint=False)
+    dataset = dataclasses.replace(dataset, held_out=False)
     evaluate.print_report(summary_of(vae, dataset))
     text = capsys.readouterr().out
     assert text.startswith("60 images ")
@@ -202,25 +213,28 @@ def test_a_line_per_image_the_highest_loss_first(tmp_path):
     assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith(f"{places[0]},,")
 
 
-def test_prints_what_it_writes(weights, run_here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    arguments = ["--samples", 20, "--json", "report.json", "--csv", "images.csv"]
-    result = run_here("evaluate.py", "--weights", weights, *arguments)
-    assert (result.status, result.stderr) == (0, "")
-    report = json.loads((tmp_path / "report.json").read_text())
+def test_prints_what_it_writes(weights, succeeds, here):
+    options = ["--samples", 20, "--json", "report.json", "--csv", "images.csv"]
+    stdout = succeeds("extras.evaluate", "--weights", weights, *options)
+    report = json.loads((here / "report.json").read_text())
     assert (report["images"], report["samples"], report["held_out"]) == (60, 20, True)
     for name in ("negative_bound", "importance_weighted", "quadrature", "gap"):
-        assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in result.stdout
-    assert f"{report['neighbors_vote']:.1%}" in result.stdout
-    assert "60 held-out images" in result.stdout and "training l" not in result.stdout
+        assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in stdout
+    assert f"{report['neighbors_vote']:.1%}" in stdout
+    assert "60 held-out images" in stdout and "training l" not in stdout
     losses = np.loadtxt("images.csv", delimiter=",", skiprows=1)[:, -1]
     assert len(losses) == 60
     mean, error = losses.mean(), losses.std() / 60**0.5
     assert report["negative_bound"] == pytest.approx([mean, error], rel=1e-4)
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "images.csv"}
+    assert {path.name for path in here.iterdir()} == {"report.json", "images.csv"}
 
 
-@pytest.mark.parametrize("option", ["--json", "--csv"])
-def test_what_cannot_be_written_is_found_before_the_work(fails, option):
-    """There are no weights here: a script that looked for them first would say so."""
-    fails("evaluate.py", option, "no/a", says="cannot write no/a")
+@pytest.mark.parametrize("ending", [".json", ".csv"])
+def test_what_cannot_be_written_is_found_before_the_work(fails, ending):
+    """The weights are of no use: a script that tried would say so."""
+    vae, _ = untrained(2)
+    save_untrained(vae, "vae_mnist.weights.h5", "", config={"no": 1})
+    option = ending.replace(".", "--")
+    fails("extras.evaluate", option, f"no/a{ending}", says=f"cannot write no/a{ending}")
+    for path in "vae_mnist.weights.h5", "a.txt":
+        fails("extras.evaluate", option, path, says=f"must end in {ending}")

@@ -10,8 +10,10 @@ from vae_mnist import VAE, Config, load_vae
 
 
 def test_images_that_are_not_square_are_not_stretched():
-    picture = tile(np.zeros((4, 30, 10)), 2)
-    figure = generate_grid.draw_manifold(picture, np.arange(2.0), ["x", "y"], "")
+    def decode(z):
+        return np.zeros((len(z), 30, 10))
+
+    figure = generate_grid.scan(decode, np.arange(2.0), np.eye(2), ["x", "y"])
     figure.draw_without_rendering()
     width, height = figure.axes[0].get_window_extent().size
     assert height / width == pytest.approx(3, rel=0.01)
@@ -28,10 +30,11 @@ def numbers(labels):
         (["--dims", 0, 0], "this VAE has 2"),
         (["--size", 201], "at most 200"),
         (["--random", "--dims", 0, 1], "choose one of --random"),
+        (["--random", "--quantiles"], "choose one of --random"),
         (["--traverse", "--random"], "choose one of --random"),
+        (["--range", 2, "--quantiles"], "choose one of --range and --quantiles"),
         (["--traverse", "--image", 60], "there are 60, from 0"),
         (["--image", 3], "add --traverse"),
-        (["--data", "mnist_sample"], "a grid needs no images"),
     ],
 )
 def test_options_that_make_no_picture(fails, weights, options, says):
@@ -67,12 +70,19 @@ def test_dims_and_range_reach_the_picture(weights, draw):
     np.testing.assert_allclose(turned[-12:, -12:], straight[:12, :12], atol=1e-6)
 
 
-def test_steps_of_equal_probability_are_the_default(draw):
-    axes = draw()
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [([], np.linspace(-3, 3, 20)), (["--quantiles"], quantiles(20))],
+)
+def test_steps_are_equal_or_equally_probable(weights, draw, options, values):
+    axes = draw(*options)
     places = (axes.get_xticks() - 0.5).astype(int)
     assert len(places) == 10  # half of the twenty columns have a name
-    labels = numbers(axes.get_xticklabels())
-    np.testing.assert_allclose(labels, quantiles(20)[places], atol=0.006)
+    for labels in axes.get_xticklabels(), axes.get_yticklabels():
+        np.testing.assert_allclose(numbers(labels), values[places], atol=0.006)
+    z = np.float32([[x, y] for y in values[::-1] for x in values])
+    expected = tile(load_vae(weights)[0].decode(z), 20)
+    np.testing.assert_allclose(axes.images[0].get_array(), expected, atol=1e-5)
 
 
 @pytest.fixture
@@ -87,13 +97,11 @@ def five(npz, tmp_path):
     return save_untrained(vae, tmp_path / "five.weights.h5", npz)
 
 
-def test_the_most_used_dimensions_are_scanned_and_named(draw, five):
-    axes = draw("--size", 3, weights=five)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[1]", "z[3]")
-    assert axes.get_title().endswith("of z[1] and z[3], with the other 3 at 0")
-    z = np.zeros((1, 5), "float32")
-    z[0, [1, 3]] = quantiles(3)[[0, -1]]
-    expected = load_vae(five)[0].decode(z)[0]
+def test_two_of_many_dimensions(draw, five):
+    axes = draw("--size", 3, "--dims", 3, 1, weights=five)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[3]", "z[1]")
+    assert axes.get_title().endswith("through 0, in a latent space of 5 dimensions")
+    expected = load_vae(five)[0].decode(np.float32([[0, 3, 0, -3, 0]]))[0]
     drawn = axes.images[0].get_array()[:12, :12]
     np.testing.assert_allclose(drawn, expected, atol=1e-6)
 

@@ -4,11 +4,13 @@ import webbrowser
 
 import numpy as np
 import pytest
-from conftest import largest_file
+from conftest import bars, largest_file, save_untrained
 from matplotlib.figure import Figure
 
-from support import pictures
-from support.cli import UserError
+from extras import film
+from support import pictures, trained
+from support.errors import UserError
+from vae_mnist import VAE, Config
 
 # What somebody sees who lacks one kind of cone, in linear RGB: Machado, Oliveira &
 # Fernandes 2009, severity 1.
@@ -105,7 +107,7 @@ def test_the_ending_is_the_format(figure, tmp_path, capsys, recwarn, name, start
     assert (tmp_path / name).read_bytes().startswith(starts)
 
 
-@pytest.mark.parametrize("ending", pictures.ENDINGS)
+@pytest.mark.parametrize("ending", trained.PICTURES)
 def test_a_full_disk_leaves_the_old_picture(figure, tmp_path, ending):
     path = tmp_path / f"a{ending}"
     path.write_text("old")
@@ -124,11 +126,66 @@ def test_the_browser_opens_on_request_only(figure, tmp_path, monkeypatch):
     assert opened == [path.as_uri()]
 
 
+# The plane of more than two latent dimensions
+
+
+def test_pca_finds_the_plane_of_largest_variance():
+    # An ellipsoid with axes of 3, 2 and 0.5, turned and moved.
+    rng = np.random.default_rng(0)
+    turned, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    coordinates = rng.standard_normal((20_000, 3)) * [2.0, 0.5, 3.0]
+    z_mean = coordinates @ turned.T + [1.0, 2.0, 3.0]
+    plane, names = pictures.find_plane(z_mean)
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-6)
+    assert np.abs(plane @ turned[:, [2, 0]]) == pytest.approx(np.eye(2), abs=0.05)
+    variances = np.sort(np.linalg.eigvalsh(np.cov(z_mean.T)))[::-1]  # about 9, 4, 0.25
+    for name, share in zip(names, variances / variances.sum(), strict=False):
+        assert f"{share:.0%} of the variance" in name
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_all_images_at_one_point(count):
+    z_mean = np.tile(np.float32([1, 2, 0.1]), (count, 1))
+    with pytest.raises(UserError, match="at one point"):
+        pictures.find_plane(z_mean)
+
+
+def test_three_scripts_show_the_same_plane(npz, succeeds, drawn, monkeypatch):
+    vae = VAE((12, 12), Config(hidden=(8,), latent_dim=5))
+    kernel, bias = vae.encoder.get_layer("z_mean").get_weights()
+    vae.encoder.get_layer("z_mean").set_weights([9 * kernel, bias])
+    weights = save_untrained(vae, "000.00.weights.h5", npz)
+    succeeds("plot_latent.py", "--weights", weights)
+    succeeds("generate_grid.py", "--weights", weights, "--size", 3)
+    monkeypatch.setattr(film, "write_film", lambda figures, _: drawn.append(*figures))
+    film.main(film.Options("."))
+    (points,), (grid,), (clusters, manifold) = (figure.axes for figure in drawn)
+    names = {(axes.get_xlabel(), axes.get_ylabel()) for axes in drawn[2].axes}
+    names |= {(axes.get_xlabel(), axes.get_ylabel()) for axes in (points, grid)}
+    ((right, up),) = names
+    assert "component 1" in right and "component 2" in up
+    # The points reveal the plane.
+    order = np.random.default_rng(0).permutation(60)
+    z_mean = np.float64(vae.encode(bars(60, 1)[0])[0])[order]
+    offsets = np.array(points.collections[0].get_offsets())
+    plane = np.linalg.lstsq(z_mean, offsets, rcond=None)[0].T
+    np.testing.assert_allclose(clusters.collections[0].get_offsets(), offsets)
+    np.testing.assert_allclose(z_mean @ plane.T, offsets, atol=1e-5)
+    # 0.97: the median of the uppermost sixteenth of N(0, 1) is its quantile 31/32.
+    for axes, reach, white in (grid, 3.0, 1), (manifold, 1.862732, 255):
+        picture, places = axes.images[0].get_array(), {"first": [-reach, reach]}
+        places["last"] = [reach, -reach]
+        images = white * vae.decode(np.float32([*places.values()] @ plane))
+        found = picture[:12, :12], picture[-12:, -12:]
+        assert np.abs(images[0] - images[1]).max() > 0.1 * white
+        np.testing.assert_allclose(found, images, atol=1e-4 if white == 1 else 0.51)
+
+
 SCRIPTS = {
     "plot_latent.py": "latent.png",
     "generate_grid.py": "grid.png",
-    "reconstruct.py": "reconstruction.png",
-    "plot_training.py": "training.png",
+    "extras.reconstruct": "reconstruction.png",
+    "extras.plot_training": "training.png",
 }
 
 
@@ -140,13 +197,15 @@ def test_each_script_writes_one_picture(weights, succeeds, here, script):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("output", "says"),
     [
-        (["--output", "a.xyz"], "a.xyz: the name must end in one of"),
-        (["--output", "no/a.png"], "cannot write no/a.png: No such file"),
+        ("a.xyz", "--output a.xyz: the name must end in .png"),
+        ("no/a.png", "cannot write no/a.png: No such file"),
     ],
 )
-def test_scripts_find_out_at_once(fails, options, says):
-    """There are no weights here: a script that looked for them first would say so."""
+def test_scripts_find_out_at_once(fails, tmp_path, output, says):
+    """These weights are of no use: a script that tried would say so."""
+    vae = VAE((12, 12), Config(hidden=(4,)))
+    weights = save_untrained(vae, tmp_path / "a.weights.h5", "", config={"no": 1})
     for script in SCRIPTS:
-        fails(script, *options, says=says)
+        fails(script, "--weights", weights, "--output", output, says=says)

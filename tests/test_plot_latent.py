@@ -110,33 +110,13 @@ def test_the_circles_names_avoid_the_points():
     assert places["1σ"][0] > 0 < places["2σ"][0]
 
 
-def test_pca_finds_the_plane_of_largest_variance():
-    # An ellipsoid with axes of 3, 2 and 0.5, turned and moved.
-    turned, _ = np.linalg.qr(RNG.standard_normal((3, 3)))
-    coordinates = RNG.standard_normal((20_000, 3)) * [2.0, 0.5, 3.0]
-    z_mean = coordinates @ turned.T + [1.0, 2.0, 3.0]
-    directions, names = plot_latent.find_plane(z_mean)
-    np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-12)
-    assert np.abs(directions @ turned[:, [2, 0]]) == pytest.approx(np.eye(2), abs=0.05)
-    variances = np.sort(np.linalg.eigvalsh(np.cov(z_mean.T)))[::-1]  # about 9, 4, 0.25
-    for name, share in zip(names, variances / variances.sum(), strict=False):
-        assert f"{share:.0%} of the variance" in name
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_all_images_at_one_point(count):
-    z_mean = np.tile(np.float32([1, 2, 0.1]), (count, 1))
-    with pytest.raises(plot_latent.UserError, match="at one point"):
-        plot_latent.find_plane(z_mean)
-
-
 def test_the_grid_decodes_the_same_plane_of_pca(npz, succeeds, drawn):
     vae = VAE((12, 12), Config(hidden=(8,), latent_dim=3))
     save_untrained(vae, "vae_mnist.weights.h5", npz)
     succeeds("plot_latent.py", "--grid")
     scatter, grid = drawn[0].axes
     z_mean, _ = vae.encode(bars(60, 1)[0])
-    directions, _ = plot_latent.find_plane(z_mean)
+    directions, _ = pictures.find_plane(z_mean)
     order = np.random.default_rng(0).permutation(60)
     points = scatter.collections[0].get_offsets()
     np.testing.assert_allclose(points, (z_mean @ directions.T)[order], atol=1e-5)

@@ -17,6 +17,7 @@ from conftest import BACKENDS, Job, arrays, largest_file, on, run_script, train
 
 import vae_mnist
 from support import training, weights
+from support.backend import keras
 
 EPOCHS = 3
 RESUME = ("--resume", "--weights", "m.weights.h5", "--log", "log.csv")
@@ -81,16 +82,23 @@ def finished(uninterrupted, here):
 
 @contextlib.contextmanager
 def during(event, epoch, action):
-    """Call action() before a callback of a run handles an event of an epoch."""
-    original = getattr(training.Run, event)
+    """Call action() when `fit` comes to an event of an epoch, counted from 1."""
 
-    def handle(self, *arguments, **named):
-        if len(self.history) == epoch - 1:
-            action()
-        original(self, *arguments, **named)
+    class Hook(keras.callbacks.Callback):
+        def on_epoch_begin(self, number, logs=None):
+            self.epoch = number + 1
+            if event == "on_epoch_begin":
+                self.act()
 
+        def act(self, batch=None, logs=None):
+            if self.epoch == epoch:
+                action()
+
+    if event != "on_epoch_begin":
+        setattr(Hook, event, Hook.act)
+    original = training.Run.writers
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Run, event, handle)
+        patch.setattr(training.Run, "writers", lambda run: [Hook(), *original(run)])
         yield
 
 
@@ -113,16 +121,17 @@ def test_interrupted_and_resumed_a_run_ends_as_if_never_interrupted(
         result = run_here("vae_mnist.py", *options(npz), *SNAPSHOTS)
     done = epoch - (event != "on_epoch_end")
     assert result.status == 130
-    if done:
-        assert result.stderr == (
-            f"stopped after epoch {done}: continue with --resume, or draw what has been"
-            f" learned so far with --weights {CHECKPOINT}\n"
-        )
-        assert losses() == losses(uninterrupted / "log.csv")[:done]
-    else:
-        assert result.stderr == "stopped before the first epoch ended\n"
-    assert files() - {"log.csv"} == {"m.weights.h5", "moments", CHECKPOINT}
     assert pathlib.Path("m.weights.h5").read_bytes() == b"finished earlier"
+    if not done:
+        assert result.stderr == "stopped before the first epoch ended\n"
+        assert files() == {"m.weights.h5", "moments"}
+        return
+    assert result.stderr == (
+        f"stopped after epoch {done}: continue with --resume, or draw what has been"
+        f" learned so far with --weights {CHECKPOINT}\n"
+    )
+    assert losses() == losses(uninterrupted / "log.csv")[:done]
+    assert files() == {"m.weights.h5", "moments", CHECKPOINT, "log.csv"}
     vae_mnist.load_vae(CHECKPOINT)
     stdout = succeeds("vae_mnist.py", *RESUME, *SNAPSHOTS)
     assert f"epoch {done + 1}/{EPOCHS}" in stdout
@@ -180,7 +189,7 @@ def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
     [
         (["--hidden", 9], "was trained with another --hidden"),
         (["--seed", 1], "was trained with another --seed"),
-        (["--no-binarize"], "was trained with another --binarize"),
+        (["--batch-size", 25], "was trained with another --batch-size"),
         (["--data", "other.npz"], "was trained on other images"),
         ([], f"has been trained for {EPOCHS} epochs already"),
         (["--beta", "-1"], "--beta -1"),
@@ -215,18 +224,32 @@ def test_a_fresh_run_keeps_an_unfinished_one_until_its_own_first_epoch_ends(
     assert (settings["config"]["seed"], len(history)) == (1, 1)
 
 
-def test_a_run_stops_where_another_writes_the_same_file(
+def test_of_two_runs_that_write_one_file_the_last_to_end_wins(
     run_here, uninterrupted, npz, here
 ):
-    other = uninterrupted / "m.weights.h5"
-    with during("on_epoch_begin", 2, lambda: shutil.copy(other, CHECKPOINT)):
-        result = run_here("vae_mnist.py", *options(npz))
-    assert result.status == 1
-    assert result.stderr == (
-        f"error: another training now writes {here / CHECKPOINT}:"
-        " give each training its own --weights\n"
-    )
-    assert pathlib.Path(CHECKPOINT).read_bytes() == other.read_bytes()
+    """Another run ends, with its weights, while this one trains."""
+
+    def end():
+        shutil.copy(uninterrupted / "m.weights.h5", "m.weights.h5")
+        shutil.copy(uninterrupted / "m.weights.h5", CHECKPOINT)
+
+    with during("on_epoch_end", EPOCHS, end):
+        assert run_here("vae_mnist.py", *options(npz, seed=1)).status == 0
+    settings, history = weights.read("m.weights.h5")
+    assert (settings["config"]["seed"], len(history)) == (1, EPOCHS)
+    assert files() == {"m.weights.h5", "log.csv"}
+
+
+def test_resumed_runs_keep_the_id_and_others_have_another(
+    uninterrupted, finished, succeeds, npz
+):
+    def run_of(path):
+        return weights.read(path)[0]["run"]
+
+    succeeds("vae_mnist.py", *RESUME, "--epochs", EPOCHS + 1)
+    assert run_of("m.weights.h5") == run_of(uninterrupted / "m.weights.h5")
+    succeeds("vae_mnist.py", *options(npz))
+    assert run_of("m.weights.h5") != run_of(uninterrupted / "m.weights.h5")
 
 
 # Links, full disks, divergence

@@ -1,14 +1,20 @@
 """vae_mnist.py: formulas and model against NumPy in float64, and its training."""
 
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
 import traceback
 
 import numpy as np
 import pytest
-from conftest import ROOT, bars, bernoulli_loss, call, gaussian_kl, no_xla
+from conftest import ROOT, bars, bernoulli_loss, call, gaussian_kl, no_xla, on
 from scipy import stats
 
 import vae_mnist
-from support.backend import keras, ops
+from support import weights as weights_file
+from support.backend import BACKEND, keras, ops
 from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
@@ -176,8 +182,10 @@ def test_it_can_learn_20_images_by_heart():
     config = Config(hidden=(64,), latent_dim=8, beta=0.01, epochs=16, batch_size=20)
     config.learning_rate = 3e-3
     many = np.tile(images, (50, 1, 1))  # 50 steps per epoch, for speed
+    vae = VAE((6, 5), config)
     with no_xla():
-        history = vae_mnist.train(VAE((6, 5), config), many, images, verbose=0).history
+        vae_mnist.compile_vae(vae, len(many))
+    history = vae_mnist.fit_vae(vae, many, images).history
     assert history["reconstruction"][0] > 5  # 30 fair coins: 30·log 2 = 20.8 nats
     assert history["val_reconstruction"][-1] < 1
 
@@ -188,7 +196,8 @@ def test_held_out_images_are_evaluated_on_but_never_trained_on():
     for held_out in (images[:10], np.zeros((10, 5, 5), "uint8")):
         keras.utils.set_random_seed(0)
         vae = VAE((5, 5), Config(hidden=(8,), epochs=1, batch_size=10))
-        history = vae_mnist.train(vae, images[10:], held_out, verbose=0).history
+        vae_mnist.compile_vae(vae, 30)
+        history = vae_mnist.fit_vae(vae, images[10:], held_out).history
         trained.append(vae.get_weights())
         kl = gaussian_kl(*forward(vae, held_out)[:2]).mean()
         assert history["val_kl"][0] == pytest.approx(kl, rel=1e-4, abs=1e-6)
@@ -196,31 +205,83 @@ def test_held_out_images_are_evaluated_on_but_never_trained_on():
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("eager")
-def test_two_steps_of_rmsprop_with_momentum_and_cosine_decay():
-    """For a constant gradient g, Keras' average after n steps is v = (1 − 0.9ⁿ)·g².
-
-    So g cancels in a step, rate·g / √v. (With centered=True, v becomes 0.9ⁿ·v.)
-    """
-    image = np.zeros((1, 2, 2), "uint8")
-    rate, biases = 1e-5, []
-    vae = VAE((2, 2), Config(hidden=(3,), epochs=2, learning_rate=rate))
-    vae.encoder.get_layer("z_log_sigma").bias.assign([-20, -20])  # no noise
-    for _ in range(2):
-        biases.append(np.array(vae.decoder.get_layer("logits").bias))
-        vae_mnist.train(vae, image, image, verbose=0)
-    first = rate / np.sqrt(1 - 0.9)
-    second = 0.9 * first + rate * (1 + np.cos(np.pi / 2)) / 2 / np.sqrt(1 - 0.9**2)
-    np.testing.assert_allclose(biases[0] - biases[1], first + second, rtol=0.01)
-
-
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_deeper_networks_take_smaller_steps(depth):
-    vae = VAE((2, 2), Config(hidden=(3,) * depth))
-    vae.fit = lambda **options: options
-    options = vae_mnist.train(vae, images_of(300, (2, 2)), images_of(3, (2, 2)))
-    assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3 / depth)
-    assert options["validation_batch_size"] == 3  # 1 % of a small set
+def test_the_rate_falls_to_0_along_a_cosine_and_is_lower_for_deeper_networks(depth):
+    vae = VAE((2, 2), Config(hidden=(3,) * depth, epochs=2))
+    vae_mnist.compile_vae(vae, images=300)
+    steps = np.arange(0, 201, 50)  # 100 an epoch: a batch is 1 % of a small set
+    rates = [float(vae.optimizer.learning_rate)]
+    for _ in steps[1:]:
+        vae.optimizer.iterations.assign_add(50)
+        rates.append(float(vae.optimizer.learning_rate))
+    expected = 1e-3 / depth * (1 + np.cos(np.pi * steps / 200)) / 2
+    np.testing.assert_allclose(rates, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size"), [(60_000, 100), (5000, 50), (300, 3), (20, 1)]
+)
+def test_small_sets_are_trained_in_small_batches(images, batch_size):
+    assert Config().resolve(images).batch_size == batch_size
+    assert Config(batch_size=7).resolve(images).batch_size == 7
+    assert Config(learning_rate=0.0).resolve(images).learning_rate == 0
+
+
+@pytest.mark.usefixtures("eager")
+def test_losses_of_layers_count(monkeypatch):
+    """A first exercise of weight decay: L2 on the encoder's kernels."""
+    images, losses = images_of(20), []
+    for regularizer in None, keras.regularizers.L2(1000):
+        keras.utils.set_random_seed(0)
+        vae = VAE((6, 5), Config(hidden=(8,)))
+        layer = vae.encoder.layers[3]
+        layer.kernel_regularizer = regularizer
+        layer.kernel.regularizer = regularizer
+        vae_mnist.compile_vae(vae, 20)
+        losses.append(vae.evaluate(images, verbose=0, return_dict=True)["loss"])
+    penalty = 1000 * np.square(np.float64(layer.get_weights()[0])).sum()
+    assert losses[1] - losses[0] == pytest.approx(penalty, rel=1e-3)
+
+
+SAVED = """
+import sys, numpy as np, vae_mnist
+from support.backend import keras
+path, images, output = sys.argv[1:]
+vae = keras.saving.load_model(path)
+z_mean, z_log_sigma = vae.encode(np.load(images))
+np.savez(output, z_mean=z_mean, z_log_sigma=z_log_sigma, decoded=vae.decode(z_mean))
+vae.fit(np.load(images), verbose=0)  # It can go on.
+"""
+
+
+def test_a_keras_file_loads_in_another_process(here):
+    config = Config((8, 7), 3, "elu", beta=2.0, noise=0.1, binarize=True, epochs=1)
+    vae, images = VAE((6, 5), config), images_of(9)
+    vae.adapt(images)
+    vae_mnist.compile_vae(vae, 9)
+    z_mean, z_log_sigma = vae.encode(images)
+    vae.save("vae.keras")
+    np.save("images.npy", images)
+    command = [sys.executable, "-c", SAVED, "vae.keras", "images.npy", "read.npz"]
+    subprocess.run(command, env=on(BACKEND), check=True)
+    expected = {"z_mean": z_mean, "z_log_sigma": z_log_sigma}
+    expected["decoded"] = vae.decode(z_mean)
+    with np.load("read.npz") as read:
+        for name, array in expected.items():
+            np.testing.assert_array_equal(read[name], array)
+
+
+@pytest.mark.parametrize("count", [1, 999, 2500])
+def test_encode_and_decode_work_in_batches(count, monkeypatch):
+    vae, images = VAE((2, 2), Config(hidden=(3,))), images_of(count, (2, 2))
+    sizes, encoder = [], vae.encoder
+    monkeypatch.setattr(vae, "encoder", lambda x: sizes.append(len(x)) or encoder(x))
+    z_mean, _ = vae.encode(images)
+    assert sum(sizes) == count and max(sizes) <= 1000
+    monkeypatch.undo()
+    expected = forward(vae, images)[0]
+    np.testing.assert_allclose(z_mean, expected, rtol=1e-4, atol=1e-5)
+    assert vae.decode(z_mean).shape == (count, 2, 2)
 
 
 @pytest.mark.usefixtures("eager", "here")
@@ -230,7 +291,7 @@ def test_options_reach_the_model(succeeds, npz):
     assert "+ 2 · KL " in succeeds("vae_mnist.py", "--data", npz, *options)
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
-    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, None, 0.0, data=str(npz))
+    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, 2, 0.0, data=str(npz))
     assert vae.config == expected
     # Without a learning rate, the biases still draw the mean image.
     pixels = bars(250, 0)[0].reshape(250, -1) / 255
@@ -264,3 +325,68 @@ def test_a_mistake_in_the_lesson_shows_its_line(npz, here, name):
     numbers = [frame.lineno for frame in trace if frame.filename == str(script)]
     lines = edited.splitlines()
     assert any(MISTAKES[name][-1] in lines[number - 1] for number in numbers)
+
+
+# To add an option, add a line
+
+DROPOUT = [  # edits of the lesson
+    (
+        "    binarize: bool",
+        "    dropout: float = 0.1  # of hidden units\n    binarize: bool",
+    ),
+    (
+        "    z_mean = layers.Dense(",
+        "    h = layers.Dropout(config.dropout)(h)\n    z_mean = layers.Dense(",
+    ),
+]
+
+
+def test_an_option_is_one_line(npz, here, run_here, weights):
+    """dropout: float = 0.1, on a copy of the lesson, and used in the encoder."""
+    source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
+    for old, new in DROPOUT:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    script = here / "vae_mnist.py"
+    script.write_text(source, encoding="utf-8")
+    text = run_here(script, "--help").stdout
+    assert re.search(r"--dropout FLOAT\s*│?\s*of hidden units \(default: 0.1\)", text)
+    options = ["--data", npz, "--hidden", 8, "--epochs", 2, "--batch-size", 25]
+    losses = {}
+    for dropout in 0, 0.1, 0.9:
+        result = run_here(script, *options, "--dropout", dropout)
+        assert result.status == 0, result.stderr
+        losses[dropout] = re.search("held-out loss .*", result.stdout)[0]
+    assert len(set(losses.values())) == 3
+    spec = importlib.util.spec_from_file_location("lesson", script)
+    lesson = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lesson)
+    vae, settings = lesson.load_vae("vae_mnist.weights.h5")
+    assert settings["config"]["dropout"] == vae.config.dropout == 0.9
+    # A file from before the option loads, with its default.
+    old, settings = lesson.load_vae(weights)
+    assert "dropout" not in settings["config"]
+    assert old.config.dropout == 0.1
+    # And a run from before it can be resumed.
+    shutil.copy(weights, "vae_mnist.weights.h5")
+    done = run_here(script, "--resume", "--data", npz, "--epochs", 31)
+    assert (done.status, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("eager", "here")
+def test_defaults_are_stored_and_printed_as_the_numbers_that_were_used(succeeds, npz):
+    options = ["--data", npz, "--hidden", 8, 4, "--epochs", 1]
+    stdout = succeeds("vae_mnist.py", *options)
+    start = "training on 250 images: 1 epochs, batches of 2, learning rate 0.0005\n"
+    assert stdout.startswith(start)
+    config = weights_file.read("vae_mnist.weights.h5")[0]["config"]
+    assert (config["batch_size"], config["learning_rate"]) == (2, 0.0005)
+
+
+def test_a_mistake_inside_the_options_shows_its_line(npz, here):
+    source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
+    broken = "    def __post_init__(self):\n        undefined_name\n\n    def stored("
+    script = here / "vae_mnist.py"
+    script.write_text(source.replace("    def stored(", broken), encoding="utf-8")
+    with pytest.raises(NameError, match="undefined_name"):
+        call(script, "--data", npz)
