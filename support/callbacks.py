@@ -4,10 +4,11 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from rich import progress
 
-from support import files, weights
+from support import files
 from support.backend import keras
 from support.errors import UserError
 
@@ -15,20 +16,16 @@ METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "va
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """After every epoch, save everything that the next one depends on.
+    """After every epoch, append a row to `history`, save(model), and write the log.
 
-    Appends each epoch's row to `history`, which the file holds, too, and which `log`
-    shows as a table. Keras' own callbacks would not do: BackupAndRestore and
+    The file that `save` writes holds everything that the next epoch depends on. Keras' own callbacks would not do: BackupAndRestore and
     ModelCheckpoint keep no losses and overwrite files in place, CSVLogger repeats an
     epoch after a crash, and TerminateOnNaN ends a run as if it were complete.
     """
 
-    def __init__(
-        self, path, settings: dict, history: weights.History, log: str | None = None
-    ):
+    def __init__(self, save: Callable, history: list[dict], log: str | None = None):
         super().__init__()
-        self.path = path
-        self.settings = settings
+        self.save = save
         self.history = history
         self.log = log
 
@@ -45,7 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
         row["seconds"] = time.perf_counter() - self.start
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
-        weights.save(self.model, self.path, self.settings, self.history)
+        self.save(self.model)
         if self.log:
             numbered = enumerate(self.history, start=1)
             files.write_table(self.log, [{"epoch": i} | row for i, row in numbered])

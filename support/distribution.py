@@ -47,6 +47,15 @@ class Distributed:
         batch_size = config.batch_size // self.processes
         self.config = dataclasses.replace(config, batch_size=batch_size)
 
+    def save(self, vae: keras.Model, path: str | os.PathLike) -> None:
+        # Otherwise Keras would wait for the other processes, which do not save.
+        distribution = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            super().save(vae, path)
+        finally:
+            keras.distribution.set_distribution(distribution)
+
     def writers(self) -> list[keras.callbacks.Callback]:
         return super().writers() if self.process == 0 else []
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from collections.abc import Callable
 
 from support import weights
 from support.backend import keras
@@ -15,20 +16,20 @@ class Snapshots(keras.callbacks.Callback):
     """Save the weights in a folder, most often at the beginning.
 
     Names count epochs: 000.16.weights.h5 was saved after 16 % of the first epoch. Each
-    is a weights file, without the optimizer's state.
+    is a weights file, without the optimizer's state, that save(model, path) writes.
+    run: the id of the run.
     Raises UserError if the folder cannot be used.
     """
 
-    def __init__(self, folder: str, settings: dict, history: weights.History):
+    def __init__(self, folder: str, run: str, save: Callable):
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.settings = settings
-        self.history = history
+        self.save_to = save
         with explain(f"cannot write into {folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
         check_writable(self.folder / "000.00.weights.h5")
         runs = {weights.read(path)[0]["run"] for path in find(folder)}
-        if runs - {settings["run"]}:
+        if runs - {run}:
             raise UserError(f"{folder} has snapshots of another run: name a new folder")
 
     def on_train_begin(self, logs=None) -> None:
@@ -55,7 +56,7 @@ class Snapshots(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         self.model.optimizer = None
         try:
-            weights.save(self.model, path, self.settings, self.history)
+            self.save_to(self.model, path)
         finally:
             self.model.optimizer = optimizer
 

@@ -6,6 +6,7 @@ and removes it; --resume continues one that did not.
 """
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -73,14 +74,19 @@ class Run:
         weights.load(vae, self.start)
         return len(self.history)
 
+    def save(self, vae: keras.Model, path: str | os.PathLike) -> None:
+        """Save a model with the settings and the losses of the run."""
+        weights.save(vae, path, self.settings, self.history)
+
     def writers(self) -> list[keras.callbacks.Callback]:
         """Return the callbacks that write files."""
-        known = self.settings, self.history
-        callbacks = [Checkpoint(self.checkpoint, *known, self.config.log)]
+        save = functools.partial(self.save, path=self.checkpoint)
+        callbacks = [Checkpoint(save, self.history, self.config.log)]
         if self.config.snapshots:
             from support.snapshots import Snapshots
 
-            callbacks.append(Snapshots(self.config.snapshots, *known))
+            run = self.settings["run"]
+            callbacks.append(Snapshots(self.config.snapshots, run, self.save))
         return callbacks
 
     @contextlib.contextmanager
@@ -110,7 +116,7 @@ class Run:
     def finish(self, vae: keras.Model) -> None:
         """Write the weights file, and print the held-out loss and what to do next."""
         path, beta = self.config.weights, self.config.beta
-        weights.save(vae, path, self.settings, self.history)
+        self.save(vae, path)
         self.checkpoint.unlink(missing_ok=True)
         loss, reconstruction, kl = (self.history[-1]["val_" + n] for n in METRICS[:3])
         weight = "" if beta == 1 else f"{beta:g} · "

@@ -139,11 +139,13 @@ def run_script(name, *arguments, cwd=None, env=None):
 
 
 class Job(subprocess.Popen):
-    """vae_mnist.py in a process of its own, with its output in a file of a folder."""
+    """vae_mnist.py, or code, in a process that writes its output into a folder."""
 
-    def __init__(self, folder, *options, env=None, output="output.txt"):
+    def __init__(self, folder, *options, env=None, output="output.txt", code=None):
         self.output = folder / output
-        command = [sys.executable, ROOT / "vae_mnist.py", *map(str, options)]
+        command = command_of("vae_mnist.py", *options)
+        if code:
+            command = [sys.executable, "-c", code, *map(str, options)]
         redirect = {"stdout": self.output.open("w"), "stderr": subprocess.STDOUT}
         super().__init__(command, cwd=folder, env=env, **redirect)
 

@@ -1,18 +1,18 @@
-"""support/backend.py: random numbers, the order of images, the three backends."""
+"""support/backend, noise, speed.py: random numbers, orders, the three backends."""
 
-import functools
+import os
 import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, bars, on, save_untrained
+from conftest import BACKENDS, ROOT, bars, on, save_untrained
 from scipy import stats
 
 import vae_mnist
-from support import backend, training
-from support.backend import keras, ops
+from support import backend, noise, speed
+from support.backend import keras, layers, ops
 
 BATCH, STEPS, SIGMA = 100, 30, 0.05
 INTENSITIES = np.arange(256) / 255  # of the pixels of every image
@@ -21,8 +21,9 @@ INTENSITIES = np.arange(256) / 255  # of the pixels of every image
 class Recorder(keras.Model):
     """Trains nothing, but keeps its outputs at every step of `fit`."""
 
-    def __init__(self, inputs, outputs, batch):
+    def __init__(self, inputs, outputs, batch, generator=None):
         super().__init__(inputs, outputs)
+        self.generator = generator or keras.random.SeedGenerator(0)
         shape = (STEPS, batch, *inputs.shape[1:])
         self.kept = [self.add_weight(shape=shape, trainable=False) for _ in outputs]
 
@@ -35,15 +36,12 @@ class Recorder(keras.Model):
     def record(self, x, batch, seed=0, epochs=range(1)):
         """Return what `fit` makes of x, each (STEPS, batch, values), as users train."""
         steps = len(x) // batch
-        self.compile("sgd", **backend.compile_options(self, batch, steps))
-        seed_epoch = functools.partial(training.seed_epoch, self, seed)
+        self.compile("sgd", **speed.compile_options(self, batch, steps))
         self.fit(
-            **backend.shuffled(x, batch, seed, epochs),
+            **speed.shuffled(x, batch, seed, epochs),
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            callbacks=[
-                keras.callbacks.LambdaCallback(lambda epoch, logs: seed_epoch(epoch))
-            ],
+            callbacks=[speed.SeedEpoch(seed)],
             verbose=0,
         )
         return [ops.convert_to_numpy(kept) for kept in self.kept]
@@ -52,13 +50,13 @@ class Recorder(keras.Model):
 @pytest.fixture(scope="module")
 def drawn():
     """Return sampled pixels and noisy pixels, each (STEPS, BATCH, pixels)."""
-    x = keras.Input(INTENSITIES.shape)
-    outputs = [
-        backend.random_layer(backend.sample_pixels, x),
-        backend.random_layer(backend.add_noise, x, stddev=SIGMA),
-    ]
+    x, generator = keras.Input(INTENSITIES.shape), keras.random.SeedGenerator(0)
+    arguments = {"seed": generator}
+    outputs = [layers.Lambda(noise.sample_pixels, arguments=arguments)(x)]
+    arguments = {"seed": generator, "stddev": SIGMA}
+    outputs.append(layers.Lambda(noise.add_noise, arguments=arguments)(x))
     images = np.tile(np.float32(INTENSITIES), (STEPS * BATCH, 1))
-    return Recorder(x, outputs, BATCH).record(images, BATCH)
+    return Recorder(x, outputs, BATCH, generator).record(images, BATCH)
 
 
 def test_noise_is_normal_and_clipped(drawn):
@@ -126,19 +124,76 @@ def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
 )
 def test_steps_per_call(parameters, steps, fine, expected):
     model = types.SimpleNamespace(count_params=lambda: parameters)
-    options = backend.compile_options(model, 100, steps, fine)
+    options = speed.compile_options(model, 100, steps, fine)
     if backend.BACKEND == "torch":
         assert options == {}
     else:
         assert options == {"jit_compile": True, "steps_per_execution": expected}
 
 
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="is about TensorFlow")
+def test_tensorflows_own_functions_stay_as_they_are():
+    import tensorflow as tf
+
+    before = tf.random.stateless_normal, tf.random.stateless_uniform
+    vae = vae_mnist.VAE((4, 4), vae_mnist.Config((3,), noise=0.5, binarize=True))
+    vae_mnist.compile_vae(vae, 10)
+    assert (tf.random.stateless_normal, tf.random.stateless_uniform) == before
+
+
+def test_binarized_images_are_the_same_at_every_call_and_as_white_as_they_are_bright():
+    images = np.full((2500, 4, 4), 51, "uint8")
+    images[:, 0], images[:, 1] = 0, 255
+    white, again = noise.binarize(images), noise.binarize(images)
+    assert white.dtype == np.uint8 and set(np.unique(white)) == {0, 255}
+    assert (white[:, 0] == 0).all() and (white[:, 1] == 255).all()
+    # 20,000 pixels with p = 0.2: five standard deviations are 0.014.
+    assert (white[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.014)
+    np.testing.assert_array_equal(white, again)
+    assert (white[:1000] != white[1000:2000]).any()
+
+
+START = """
+import os, sys
+{before}
+import support.backend
+os.write(2, b"and then")
+"""
+
+
+def start(before="", **env):
+    code = START.format(before=before)
+    env = on(backend.BACKEND) | env
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env)
+    return done.returncode, done.stderr.decode()
+
+
+def test_keras_starts_without_a_word_unless_it_fails_or_a_gpu_is_there(tmp_path):
+    assert start() == (0, "and then")
+    chatter = 'os.write(2, b"why no GPU is used. ")'
+    (tmp_path / "keras.py").write_text(f"import os\n{chatter}\nops = layers = None")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    status, stderr = start(PYTHONPATH=path)
+    assert status == 1 and stderr.startswith("Traceback")  # It has no `backend`.
+    driver = "import shutil; shutil.which = lambda name: '/usr/bin/' + name"
+    assert start(driver, PYTHONPATH=path)[1].startswith("why no GPU is used. Traceb")
+    (tmp_path / "keras.py").write_text(f"import os\n{chatter}\nraise ImportError")
+    assert start(PYTHONPATH=path)[1].startswith("why no GPU is used. Traceback")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_keras_starts_without_a_standard_error():
+    command = f"exec {sys.executable} -c 'import support.backend; print(1)' 2>&-"
+    done = subprocess.run(command, shell=True, stdout=-1, env=on(backend.BACKEND))
+    assert (done.returncode, done.stdout) == (0, b"1\n")
+
+
 READ = """
 import sys, numpy as np, vae_mnist
 path, images, output = sys.argv[1:]
 vae, _ = vae_mnist.load_vae(path)
-z_mean, sigma = vae.encode(np.load(images))
-np.savez(output, z_mean=z_mean, sigma=sigma, decoded=vae.decode(z_mean))
+z_mean, log_sigma = vae.encode(np.load(images))
+np.savez(output, z_mean=z_mean, log_sigma=log_sigma, decoded=vae.decode(z_mean))
 """
 
 
@@ -150,8 +205,9 @@ def test_weights_mean_the_same_on_each_backend(here, name):
     np.save("images.npy", images)
     command = [sys.executable, "-c", READ, "a.weights.h5", "images.npy", "read.npz"]
     subprocess.run(command, env=on(name), check=True)
-    z_mean, sigma = vae.encode(images)
-    expected = {"z_mean": z_mean, "sigma": sigma, "decoded": vae.decode(z_mean)}
+    z_mean, log_sigma = vae.encode(images)
+    expected = {"z_mean": z_mean, "log_sigma": log_sigma}
+    expected["decoded"] = vae.decode(z_mean)
     with np.load("read.npz") as read:
         for key, array in expected.items():
             np.testing.assert_allclose(read[key], array, rtol=0, atol=1e-5)

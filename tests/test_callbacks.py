@@ -164,13 +164,12 @@ def test_snapshots_are_from_the_moments_that_their_names_say(train, monkeypatch)
 
 def test_snapshots_that_cannot_be_saved(train, fails, here, npz):
     (here / "file").touch()
-    settings = {"run": "a"}
     with pytest.raises(UserError, match="cannot write into file: "):
-        snapshots.Snapshots("file", settings, [])
+        snapshots.Snapshots("file", "a", weights.save)
     with folder_with(0o555) as folder:
         for path in folder, folder / "new":
             with pytest.raises(UserError, match="Permission denied"):
-                snapshots.Snapshots(path, settings, [])
+                snapshots.Snapshots(path, "a", weights.save)
     # Those of another run, which would end up in one film.
     options = ("--batch-size", 50, "--epochs", 1, "--snapshots", "moments")
     assert train(*options).status == 0
@@ -178,11 +177,11 @@ def test_snapshots_that_cannot_be_saved(train, fails, here, npz):
     fails("vae_mnist.py", "--data", npz, "--hidden", 8, *options, says=says)
 
 
-def test_an_optimizer_is_given_back_when_a_snapshot_cannot_be_saved(here, monkeypatch):
+def test_an_optimizer_is_given_back_when_a_snapshot_cannot_be_saved(here):
     model = types.SimpleNamespace(optimizer="optimizer")
-    snapshot = snapshots.Snapshots("moments", {"run": "a"}, [])
+    full_disk = mock.Mock(side_effect=UserError("full disk"))
+    snapshot = snapshots.Snapshots("moments", "a", full_disk)
     snapshot.set_model(model)
-    monkeypatch.setattr(weights, "save", mock.Mock(side_effect=UserError("full disk")))
     with pytest.raises(UserError):
         snapshot.save(0, 0)
     assert model.optimizer == "optimizer"

@@ -1,67 +1,61 @@
 """support/distribution.py: several devices, several processes, mostly slow."""
 
+import json
 import os
 import re
 import signal
 import socket
-import types
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 from conftest import BACKENDS, Job, arrays, bars, on, run_script
 
-from support import backend, distribution, weights
-from support.cli import UserError
+from support import weights
+from support.backend import BACKEND
 
 needs_jax = pytest.mark.skipif("jax" not in BACKENDS, reason="JAX is not installed")
 
-
-def dataset(images, held_out):
-    return types.SimpleNamespace(x_train=np.arange(images), x_test=np.arange(held_out))
-
-
-@pytest.mark.parametrize(
-    ("images", "held_out", "processes", "local_devices"),
-    [(60_000, 10_000, 2, 1), (100, 30, 3, 1), (101, 7, 2, 2), (17, 5, 4, 1)],
-)
-def test_shares_are_equal_and_overlap_nowhere(
-    images, held_out, processes, local_devices
-):
-    devices = processes * local_devices
-    teams = [distribution.Team(i, processes, devices) for i in range(processes)]
-    source = dataset(images, held_out)
-    shares = [distribution.share(source, 4 * devices, team) for team in teams]
-    *arrays, sizes = zip(*shares, strict=True)
-    assert set(sizes) == {4 * local_devices}
-    for parts, count in zip(arrays, (images, held_out), strict=True):
-        assert len({len(part) for part in parts}) == 1
-        assert len(parts[0]) % local_devices == 0
-        together = np.concatenate(parts)
-        assert len(set(together)) == len(together)
-        assert count - devices < len(together) <= count
+SHARES = """
+import json, sys
+import numpy as np
+from support import data, training
+from vae_mnist import Config
+images, held_out, batch_size = map(int, sys.argv[1:])
+x_train, x_test = (np.arange(n)[:, None, None] for n in (images, held_out))
+dataset = data.Dataset(x_train, None, x_test, None, None, "numbers")
+config = Config(distributed=True, batch_size=batch_size or None).resolve(images)
+run = training.start(config, dataset)
+print(json.dumps([run.images.ravel().tolist(), run.held_out.ravel().tolist(),
+    run.config.batch_size, run.settings["config"]["batch_size"]]))
+"""
 
 
-def test_batches_are_divided_among_the_devices():
-    team = distribution.Team(0, 2, 2)
-    for default, size in (500, 5), (90, 51):
-        with pytest.raises(
-            UserError, match=f"--batch-size {size} is not a multiple of 2"
-        ):
-            distribution.share(dataset(default, 3), size if size > 5 else None, team)
-    assert distribution.share(dataset(600, 3), None, team)[2] == 3
+def devices(count):
+    """Return the environment in which JAX shows a CPU as several devices."""
+    return on("jax", XLA_FLAGS=f"--xla_force_host_platform_device_count={count}")
+
+
+@needs_jax
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_share_is_a_multiple_of_the_devices_and_a_batch_is_rounded_up(count):
+    command = [sys.executable, "-c", SHARES, "1001", "17", "0"]
+    done = subprocess.run(command, capture_output=True, env=devices(count), check=True)
+    images, held_out, batch_size, stored = json.loads(done.stdout)
+    assert images == list(range(1001 // count * count))
+    assert held_out == list(range(17 // count * count))
+    assert batch_size == stored == {2: 10, 3: 12}[count]  # 1 % are 10 images.
 
 
 def test_what_cannot_be_distributed(fails, npz):
-    says = (
-        "found a single device"
-        if backend.BACKEND == "jax"
-        else "needs KERAS_BACKEND=jax"
-    )
+    says = "found a single device" if BACKEND == "jax" else "needs KERAS_BACKEND=jax"
     fails("vae_mnist.py", "--data", npz, "--distributed", says=says)
 
 
-def start_two(folder, *options):
-    """Start the two processes of one run, on the loopback interface."""
+def start_two(folder, *options, code=None):
+    """Start the two processes of one run, or of other code, on this machine."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{one.getsockname()[1]}"
@@ -70,7 +64,8 @@ def start_two(folder, *options):
     return [
         Job(
             folder,
-            *("--distributed", *options),
+            *(options if code else ("--distributed", *options)),
+            code=code,
             env=on("jax", KERAS_DISTRIBUTION_PROCESS_ID=str(process), **known),
             output=f"{process}.txt",
         )
@@ -79,7 +74,7 @@ def start_two(folder, *options):
 
 
 def held_out_loss(text):
-    return float(re.search(r"^held-out loss ([\d.]+)", text, re.M)[1])
+    return float(re.findall(r"val_loss ([\d.]+)", text)[-1])
 
 
 @pytest.mark.slow
@@ -121,9 +116,38 @@ def test_if_one_process_is_killed_the_other_ends_and_both_resume(npz, tmp_path, 
 
 @pytest.mark.slow
 @needs_jax
-def test_two_devices_of_one_machine(npz, tmp_path):
-    env = on("jax", XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    options = ("--data", npz, "--distributed", "--epochs", 2, "--hidden", 8)
-    result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=env)
-    assert result.returncode == 0, result.stderr
+def test_two_processes_share_the_images(tmp_path):
+    two = start_two(tmp_path, "1001", "17", "0", code=SHARES)
+    assert [process.wait(200) for process in two] == [0, 0]
+    texts = [(tmp_path / f"{i}.txt").read_text() for i in range(2)]
+    first, second = (json.loads(text.splitlines()[-1]) for text in texts)
+    for part, count in (0, 1001), (1, 17):
+        assert len(first[part]) == len(second[part]) == count // 2
+        assert sorted(first[part] + second[part]) == list(range(count // 2 * 2))
+    assert first[2:] == second[2:] == [5, 10]  # images per process, and per batch
+
+
+@pytest.mark.slow
+@needs_jax
+def test_ctrl_c_in_one_of_two_processes_ends_it_at_once(npz, tmp_path):
+    two = start_two(tmp_path, "--data", npz, "--hidden", 8, "--epochs", 2000)
+    two[0].wait_for("\nepoch 3/")
+    start = time.monotonic()
+    two[0].send_signal(signal.SIGINT)
+    assert two[0].wait(60) == 130
+    assert time.monotonic() - start < 30  # JAX would wait 100 s for the other one.
+    assert "\nstopped after epoch" in (tmp_path / "0.txt").read_text()
+    two[1].kill()
+
+
+@pytest.mark.slow
+@needs_jax
+@pytest.mark.parametrize("count", [2, 3, 6, 7, 8])
+def test_default_options_on_several_devices_of_one_machine(tmp_path, npz, count):
+    options = ("--data", npz, "--distributed", "--epochs", 2)
+    result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=devices(count))
+    assert (result.returncode, result.stderr) == (0, "")
     assert os.listdir(tmp_path) == ["vae_mnist.weights.h5"]
+    again = ("--resume", "--epochs", 3, "--distributed")
+    result = run_script("vae_mnist.py", *again, cwd=tmp_path, env=devices(count))
+    assert (result.returncode, result.stderr) == (0, "")

@@ -29,10 +29,10 @@ def moments(npz, tmp_path_factory):
 
 
 def frames_of(path):
-    with PIL.Image.open(path) as film:
-        for number in range(film.n_frames):
-            film.seek(number)
-            yield film.info["duration"], np.asarray(film.convert("RGB")).astype(int)
+    with PIL.Image.open(path) as gif:
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            yield gif.info["duration"], np.asarray(gif.convert("RGB")).astype(int)
 
 
 def test_a_film_has_a_frame_per_snapshot(moments, here, succeeds):

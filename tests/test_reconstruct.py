@@ -36,8 +36,9 @@ def test_the_errors_that_are_printed(weights, succeeds, drawn):
     command = ["extras.reconstruct", "--weights", weights, "--noise", 0.3]
     stdout = succeeds(*command, "--count", 60)
     # Three lines of twenty images, each in three rows
-    picture = drawn[0].axes[0].images[0].get_array().reshape(3, 3, 12, 20, 12)
-    shown = np.float64(picture.transpose(1, 0, 3, 2, 4).reshape(3, 60, 12, 12))
+    picture = np.array(drawn[0].axes[0].images[0].get_array(), float)
+    shown = picture.reshape(3, 3, 12, 20, 12).transpose(1, 0, 3, 2, 4)
+    shown = shown.reshape(3, 60, 12, 12)
     original, noisy, decoded = shown
     np.testing.assert_allclose(original, bars(60, 1)[0] / 255, atol=1e-6)
     # Half of the noise makes black pixels brighter, the other half is clipped.
