@@ -18,9 +18,10 @@ METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "va
 class Checkpoint(keras.callbacks.Callback):
     """After every epoch, append a row to `history`, save(model), and write the log.
 
-    The file that `save` writes holds everything that the next epoch depends on. Keras' own callbacks would not do: BackupAndRestore and
-    ModelCheckpoint keep no losses and overwrite files in place, CSVLogger repeats an
-    epoch after a crash, and TerminateOnNaN ends a run as if it were complete.
+    The file that `save` writes holds everything that the next epoch depends on. Keras'
+    own callbacks would not do: BackupAndRestore and ModelCheckpoint keep no losses and
+    overwrite files in place, CSVLogger repeats an epoch after a crash, and
+    TerminateOnNaN ends a run as if it were complete.
     """
 
     def __init__(self, save: Callable, history: list[dict], log: str | None = None):

@@ -30,11 +30,11 @@ def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
     return getattr(tf.random, f"stateless_{kind}")(shape, state, alg="philox")
 
 
-def binarize(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images with sampled pixels, 0 or 255, the same at every call."""
-    seed = keras.random.SeedGenerator(0)
+def binarize(images: np.ndarray, seed: int) -> np.ndarray:
+    """Return uint8 images with sampled pixels, 0 or 255, always the same ones."""
+    generator = keras.random.SeedGenerator(seed)
 
     def sample(batch):
-        return ops.cast(255 * sample_pixels(to_pixels(batch), seed), "uint8")
+        return ops.cast(255 * sample_pixels(to_pixels(batch), generator), "uint8")
 
     return in_batches(sample, images).reshape(images.shape)

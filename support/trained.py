@@ -50,5 +50,5 @@ def load_images(settings: dict, path: str, source: str | None = None):
         print(f"{note}, which may include some of these", file=sys.stderr)
     images = [dataset.x_train, dataset.x_test]
     if config["binarize"]:
-        images = [noise.binarize(x) for x in images]
+        images = [noise.binarize(x, seed) for seed, x in enumerate(images)]
     return replace(dataset, x_train=images[0], x_test=images[1], held_out=held_out)

