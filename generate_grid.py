@@ -193,7 +193,7 @@ def main(options: Options) -> None:
     elif options.traverse:
         figure = traverse(vae, size)
     else:
-        reach = 3.0 if options.range is None else options.range
+        reach = pictures.GRID if options.range is None else options.range
         values = np.linspace(-reach, reach, size)
         if options.quantiles:
             values = pictures.quantiles(size)

@@ -25,6 +25,7 @@ class Options(Trained):
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib import patches
 from matplotlib.figure import Figure
 
 from support import pictures, trained
@@ -57,6 +58,9 @@ def draw_latent_plane(
     if outside := int((np.abs(points) > reach).any(axis=1).sum()):
         title += f", {outside:,} beyond the frame"
     panels[0].set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
+    square = patches.Rectangle([-pictures.GRID] * 2, *[2 * pictures.GRID] * 2)
+    square.set(fill=False, linestyle="--", alpha=0.4, label="generate_grid.py")
+    panels[0].add_patch(square)
     if decode:
         values = reach * (np.arange(SIZE) + 0.5) / SIZE * 2 - reach
         images = decode(pictures.plane_grid(values, np.eye(2)))

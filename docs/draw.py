@@ -1,6 +1,6 @@
-"""Record a drawing on the page that explore.py wrote, in Chromium, as a GIF.
+"""Record a drawing on the page that extras.explore wrote, in Chromium, as a GIF.
 
-python explore.py
+python -m extras.explore
 python docs/draw.py explore.html docs/draw.gif
 """
 

@@ -28,10 +28,10 @@ train wide --data "$mnist" --latent-dim 10
 python plot_latent.py $(of vae_mnist) --output docs/latent.png
 python generate_grid.py $(of vae_mnist) --output docs/grid.png
 python generate_grid.py $(of wide) --traverse --output docs/traverse.png
-python plot_training.py $(of vae_mnist) --output docs/training.png
-python plot_training.py --snapshots docs/weights/moments --film docs/film.gif
-python reconstruct.py $(of denoising) --output docs/denoise.png
-python evaluate.py $(of vae_mnist) --samples 1 --csv docs/weights/images.csv
+python -m extras.plot_training $(of vae_mnist) --output docs/training.png
+python -m extras.film docs/weights/moments --output docs/film.gif
+python -m extras.reconstruct $(of denoising) --output docs/denoise.png
+python -m extras.evaluate $(of vae_mnist) --samples 1 --csv docs/weights/images.csv
 python docs/surprising.py docs/weights/{images.csv,vae_mnist.weights.h5} docs/surprising.png
 python docs/planes.py docs/depth.png \
     "one hidden layer of 256=docs/weights/vae_mnist.weights.h5" \
@@ -49,6 +49,6 @@ if test -n "$emoji"; then
 fi
 python docs/shrink.py docs/*.png docs/film.gif
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
-python explore.py --output docs/explore.html --weights \
+python -m extras.explore --output docs/explore.html --weights \
     docs/weights/{vae_mnist,beta-0,beta-10}.weights.h5
 python docs/draw.py docs/explore.html docs/draw.gif

@@ -13,21 +13,21 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from support import data, pictures
+from support import files, pictures, trained
 from vae_mnist import load_vae
 
 COLUMNS, ROWS = 8, 3  # of the images
 
 
 def main(output: str, *runs: str) -> None:
-    pictures.check_picture(output)
+    files.check_writable(output)
     figure = Figure(figsize=(4 * len(runs), 6), layout="compressed")
     planes, samples = figure.subplots(2, len(runs), height_ratios=[8, 3])
     z = np.random.default_rng(0).standard_normal((COLUMNS * ROWS, 2), "float32")
     for above, below, run in zip(planes, samples, runs, strict=True):
         title, path = run.rsplit("=", 1)
         vae, settings = load_vae(path)
-        held_out = data.load_again(settings, path)
+        held_out = trained.load_images(settings, path)
         shown = np.random.default_rng(0).permutation(len(held_out.x_test))[:4000]
         points, _ = vae.encode(held_out.x_test[shown])
         labels, names = held_out.y_test[shown], held_out.class_names

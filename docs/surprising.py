@@ -1,6 +1,6 @@
 """Draw the ten held-out images with the highest loss, and what the VAE redraws.
 
-python evaluate.py --csv images.csv
+python -m extras.evaluate --csv images.csv
 python docs/surprising.py images.csv vae_mnist.weights.h5 surprising.png
 """
 
@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from support import data, pictures
+from support import files, pictures, trained
 from vae_mnist import load_vae
 
 COUNT = 10
 
 
 def main(table: str, path: str, output: str) -> None:
-    pictures.check_picture(output)
+    files.check_writable(output)
     vae, settings = load_vae(path)
     with open(table, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:COUNT]  # evaluate.py sorts them by loss
-    held_out = data.load_again(settings, path).x_test
+        rows = list(csv.DictReader(file))[:COUNT]  # extras.evaluate sorts them by loss
+    held_out = trained.load_images(settings, path).x_test
     images = held_out[[int(row["index"]) for row in rows]]
     decoded = vae.decode(vae.encode(images)[0])
     figure = Figure(figsize=(COUNT, 2.5), layout="compressed")

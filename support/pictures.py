@@ -24,6 +24,7 @@ COLORS = [
 ]
 Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
 LEGEND = 60  # classes at most that are named
+GRID = 3.0  # of the prior's σ, to each side: the square that generate_grid.py draws
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 
 
