@@ -1,6 +1,7 @@
 """The command line: options from a dataclass, and how a script starts and ends."""
 
 import dataclasses
+import os
 import signal
 import sys
 import typing
@@ -92,7 +93,9 @@ def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
             kind.command_line = parse(kind, docstring)
             if keras and sys.stdout and sys.stdout.isatty():
                 print("loading Keras, which takes a few seconds", flush=True)
-            on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
+            if not hasattr(sys, "ps1"):  # which notebooks, IPython and IDLE have
+                on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
+                os.environ.pop("MPLBACKEND", None)  # from a notebook, cannot be loaded
         return kind
 
     return decorate

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import gc
+import ntpath
 import os
 import pathlib
 import random
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import time
+import types
 
 import numpy as np
 import pytest
@@ -250,6 +252,31 @@ def test_resumed_runs_keep_the_id_and_others_have_another(
     assert run_of("m.weights.h5") == run_of(uninterrupted / "m.weights.h5")
     succeeds("vae_mnist.py", *options(npz))
     assert run_of("m.weights.h5") != run_of(uninterrupted / "m.weights.h5")
+
+
+# Paths that can be pasted
+
+
+def test_a_path_is_relative_and_quoted_for_the_shell(here):
+    path = here / "my runs" / "m.weights.h5"
+    quote = '"' if os.name == "nt" else "'"
+    assert training.quoted(path) == quote + os.path.join("my runs", path.name) + quote
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (r"C:\vae\my runs\m.h5", r'"my runs\m.h5"'),  # cmd.exe knows no single quotes
+        (r"D:\my runs\m.h5", r'"D:\my runs\m.h5"'),  # which has no path from here
+    ],
+)
+def test_a_path_on_windows(monkeypatch, path, expected):
+    def relpath(path):
+        return ntpath.relpath(path, r"C:\vae")
+
+    windows = types.SimpleNamespace(relpath=relpath)
+    monkeypatch.setattr(training, "os", types.SimpleNamespace(name="nt", path=windows))
+    assert training.quoted(path) == expected
 
 
 # Links, full disks, divergence
