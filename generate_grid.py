@@ -17,15 +17,14 @@ from support.errors import UserError
 from support.trained import NewPicture, Trained
 
 MAX_SIZE = 200  # then an image is 4 pixels of the picture
+NO_IMAGES = "--data: this picture needs no images, so leave it out"
 
 
 @cli.options(__doc__)
 @dataclass
 class Options(Trained):
     output: NewPicture = "grid.png"  # the picture to write; its ending is the format
-    size: AtLeast1[int] | None = (
-        None  # images per side; by default 20, or 13 to traverse
-    )
+    size: AtLeast1[int] | None = None  # images per side; 20, or 13 to traverse
     range: AtLeast0[float] | None = None  # equal steps from -RANGE to RANGE, not 3
     quantiles: bool = False  # make steps equally probable under the prior instead
     dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
@@ -37,15 +36,14 @@ class Options(Trained):
 
     def __post_init__(self) -> None:
         """Raise UserError for options that do not go together."""
-        steps = self.range is not None or self.quantiles
-        if self.random + self.traverse + (steps or self.dims is not None) > 1:
-            raise UserError(
-                "choose one of --random, --traverse, and --range, --quantiles or --dims"
-            )
-        if self.range is not None and self.quantiles:
-            raise UserError("choose one of --range and --quantiles")
+        if self.random + self.traverse + self.quantiles + (self.range is not None) > 1:
+            raise UserError("choose one of --random, --traverse, --range, --quantiles")
+        if self.dims and (self.random or self.traverse):
+            raise UserError("--dims names a plane: leave out --random and --traverse")
         if self.image is not None and not self.traverse:
             raise UserError("--image is where --traverse starts: add --traverse")
+        if self.data and (self.random or self.traverse and self.image is None):
+            raise UserError(NO_IMAGES)
         if self.size and self.size > MAX_SIZE:
             raise UserError(f"--size {self.size}: at most {MAX_SIZE} are visible")
 
@@ -163,6 +161,8 @@ def choose_plane(
     if latent_dim > 2 and not options.dims:
         dataset = trained.load_images(settings, options.weights, options.data)
         return pictures.find_plane(vae.encode(dataset.x_test)[0])
+    if options.data:
+        raise UserError(NO_IMAGES)
     i, j = options.dims or (0, 1)
     if max(i, j) >= latent_dim or i == j:
         raise UserError(

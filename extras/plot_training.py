@@ -16,9 +16,7 @@ from support.trained import NewPicture
 @dataclass
 class Options:
     weights: tuple[str, ...] = (cli.WEIGHTS,)  # a weights file, or several to compare
-    output: NewPicture = (
-        "training.png"  # the picture to write; its ending is the format
-    )
+    output: NewPicture = "training.png"  # the picture; its ending is the format
     show: bool = False  # open the picture in the browser
 
 

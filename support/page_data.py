@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,9 @@ def tour(z_mean: Array, labels: Array | None) -> Array:
     """
     if labels is None or not 3 <= len(np.unique(labels)) <= STEPS:
         clusters = min(10, len(np.unique(z_mean, axis=0)))
-        _, labels = vq.kmeans2(z_mean, clusters, minit="++", seed=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A cluster may end up empty.
+            _, labels = vq.kmeans2(z_mean, clusters, minit="++", seed=0)
     stops = [np.median(z_mean[labels == c], axis=0) for c in np.unique(labels)]
     spline = CubicSpline(range(len(stops) + 1), [*stops, stops[0]], bc_type="periodic")
     return spline(np.arange(STEPS) / STEPS * len(stops))

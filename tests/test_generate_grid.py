@@ -29,12 +29,15 @@ def numbers(labels):
         (["--dims", 0, 2], "this VAE has 2"),
         (["--dims", 0, 0], "this VAE has 2"),
         (["--size", 201], "at most 200"),
-        (["--random", "--dims", 0, 1], "choose one of --random"),
+        (["--random", "--dims", 0, 1], "leave out --random"),
         (["--random", "--quantiles"], "choose one of --random"),
         (["--traverse", "--random"], "choose one of --random"),
-        (["--range", 2, "--quantiles"], "choose one of --range and --quantiles"),
+        (["--range", 2, "--quantiles"], "choose one of --random"),
         (["--traverse", "--image", 60], "there are 60, from 0"),
         (["--image", 3], "add --traverse"),
+        (["--data", "mnist_sample"], "this picture needs no images"),
+        (["--data", "mnist_sample", "--random"], "this picture needs no images"),
+        (["--data", "mnist_sample", "--traverse"], "this picture needs no images"),
     ],
 )
 def test_options_that_make_no_picture(fails, weights, options, says):

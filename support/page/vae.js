@@ -40,10 +40,9 @@ export const through = (layers, h) => layers.reduce(dense, h);
 
 // Encoder: x → q(z|x) = N(z_mean, diag(σ²)), with z_log_sigma = log σ
 export function encode(vae, x) {
-  const h = through(
-    vae.hidden,
-    x.map((value) => (value - vae.mean) * vae.scale),
-  );
+  // Single precision, as in Keras: of constant images, the mean is exactly their gray.
+  const standardize = (value) => (Math.fround(value) - vae.mean) * vae.scale;
+  const h = through(vae.hidden, x.map(standardize));
   return { z_mean: dense(h, vae.z_mean), z_log_sigma: dense(h, vae.z_log_sigma) };
 }
 
