@@ -4,9 +4,8 @@ import os
 import re
 
 import numpy as np
-from conftest import ROOT, bars, on, run_script, save_images
-
-from support.backend import BACKEND
+import pytest
+from conftest import ROOT, bars, save_images
 
 
 def commands():
@@ -19,22 +18,22 @@ def commands():
     return [(module or script, *words.split()) for module, script, words in found]
 
 
-def test_the_commands_in_their_order(tmp_path):
-    names = [f"photos/{kind}/{i}.png" for kind in ("dark", "light") for i in range(10)]
-    save_images(tmp_path, names)
+@pytest.mark.usefixtures("eager")
+def test_the_commands_in_their_order(succeeds, here):
+    kinds = ("dark", "light")
+    save_images(here, [f"photos/{kind}/{i}.png" for kind in kinds for i in range(10)])
     (x_train, y_train), (x_test, y_test) = bars(60, 0), bars(20, 1)
     arrays = dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    np.savez(tmp_path / "tiny.npz", **arrays)
+    np.savez("tiny.npz", **arrays)
     ran = []
     for name, *options in commands():
         if name == "vae_mnist.py":
             options += ["--epochs", 1]
             options += [] if "--data" in options else ["--data", "tiny.npz"]
-        done = run_script(name, *options, cwd=tmp_path, env=on(BACKEND))
-        assert (done.returncode, done.stderr) == (0, ""), (name, done.stderr)
+        succeeds(name, *options)
         ran.append(name)
     companions = ["plot_latent.py", "generate_grid.py"]
     assert ran == 2 * ["vae_mnist.py", *companions] + ["extras.explore"]
     made = {"vae_mnist.weights.h5", "photos.weights.h5"}
     made |= {"latent.png", "grid.png", "explore.html"}
-    assert set(os.listdir(tmp_path)) == made | {"photos", "tiny.npz"}
+    assert set(os.listdir()) == made | {"photos", "tiny.npz"}

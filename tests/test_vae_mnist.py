@@ -287,11 +287,12 @@ def test_encode_and_decode_work_in_batches(count, monkeypatch):
 @pytest.mark.usefixtures("eager", "here")
 def test_options_reach_the_model(succeeds, npz):
     options = ["--hidden", 8, 4, "--latent-dim", 3, "--activation", "elu", "--beta", 2]
+    options += ["--batch-size", 50]
     options += ["--noise", 0.5, "--binarize", "--epochs", 1, "--learning-rate", 0]
     assert "+ 2 · KL " in succeeds("vae_mnist.py", "--data", npz, *options)
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
-    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, 2, 0.0, data=str(npz))
+    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, 50, 0.0, data=str(npz))
     assert vae.config == expected
     # Without a learning rate, the biases still draw the mean image.
     pixels = bars(250, 0)[0].reshape(250, -1) / 255
@@ -341,6 +342,7 @@ DROPOUT = [  # edits of the lesson
 ]
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_option_is_one_line(npz, here, run_here, weights):
     """dropout: float = 0.1, on a copy of the lesson, and used in the encoder."""
     source = (ROOT / "vae_mnist.py").read_text(encoding="utf-8")
@@ -374,13 +376,14 @@ def test_an_option_is_one_line(npz, here, run_here, weights):
 
 
 @pytest.mark.usefixtures("eager", "here")
-def test_defaults_are_stored_and_printed_as_the_numbers_that_were_used(succeeds, npz):
-    options = ["--data", npz, "--hidden", 8, 4, "--epochs", 1]
+def test_defaults_are_stored_and_printed_as_the_numbers_that_were_used(succeeds):
+    np.savez("few.npz", x_train=images_of(25))
+    options = ["--data", "few.npz", "--hidden", 8, 4, "--epochs", 1]
     stdout = succeeds("vae_mnist.py", *options)
-    start = "training on 250 images: 1 epochs, batches of 2, learning rate 0.0005\n"
+    start = "training on 20 images: 1 epochs, batches of 1, learning rate 0.0005\n"
     assert stdout.startswith(start)
     config = weights_file.read("vae_mnist.weights.h5")[0]["config"]
-    assert (config["batch_size"], config["learning_rate"]) == (2, 0.0005)
+    assert (config["batch_size"], config["learning_rate"]) == (1, 0.0005)
 
 
 def test_a_mistake_inside_the_options_shows_its_line(npz, here):
