@@ -187,13 +187,11 @@ class VAE(keras.Model):
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
         z_mean, z_log_sigma = encoder(encoder_input)
-        # Keras tracks a generator in `arguments`, so every step draws new ε. With an
-        # output_shape, Keras shows the line of a mistake inside the function.
+        # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
+        # output shape, it would hide the line of a mistake in the function.
+        arguments = {"seed": generator}
         sampling = layers.Lambda(
-            sample_latent,
-            output_shape=(config.latent_dim,),
-            arguments={"seed": generator},
-            name="z",
+            sample_latent, (config.latent_dim,), arguments=arguments
         )
         z = sampling([z_mean, z_log_sigma])
         logits = decoder(z)
@@ -277,7 +275,6 @@ def fit_vae(
     held_out: np.ndarray,
     initial_epoch: int = 0,
     callbacks: list[keras.callbacks.Callback] = (),
-    verbose: int = 0,
 ) -> keras.callbacks.History:
     """Train a compiled `vae` on images; `held_out` is used for evaluation only.
 
@@ -293,7 +290,7 @@ def fit_vae(
         validation_data=(held_out,),
         validation_batch_size=config.batch_size,
         callbacks=[speed.SeedEpoch(config.seed), *callbacks],
-        verbose=verbose,
+        verbose=0,
     )
 
 

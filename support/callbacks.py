@@ -37,9 +37,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = {name: float(logs[name]) for name in METRICS}
         if not all(map(math.isfinite, row.values())):
-            raise UserError(
-                f"the loss is not finite after epoch {epoch + 1}: lower --learning-rate"
-            )
+            problem = f"the loss is not finite after epoch {epoch + 1}"
+            raise UserError(f"{problem}: lower --learning-rate")
         row["seconds"] = time.perf_counter() - self.start
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
@@ -73,9 +72,8 @@ class StopOnCtrlC(keras.callbacks.Callback):
         if self.pressed and self.completed == 0:
             raise KeyboardInterrupt("stopped before the first epoch ended")
         if self.pressed:
-            raise KeyboardInterrupt(
-                f"stopped after epoch {self.completed}: {self.advice}"
-            )
+            done = f"stopped after epoch {self.completed}"
+            raise KeyboardInterrupt(f"{done}: {self.advice}")
 
     on_train_batch_end = on_test_batch_end = check
 
@@ -85,9 +83,8 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.bar = progress.Progress(
-            transient=True, disable=not (sys.stdout and sys.stdout.isatty())
-        )
+        terminal = sys.stdout and sys.stdout.isatty()
+        self.bar = progress.Progress(transient=True, disable=not terminal)
 
     def on_train_begin(self, logs=None) -> None:
         self.task = self.bar.add_task("", total=self.params["epochs"])

@@ -11,15 +11,16 @@ from typing import Annotated
 import tyro
 
 from support.errors import UserError
+from support.files import check_writable
 
 WEIGHTS = "vae_mnist.weights.h5"
 T = typing.TypeVar("T")
 
-# A rule for an option stands beside its type, as in epochs: AtLeast1[int].
-Rule = Callable[[str, typing.Any], None]  # raises UserError for an option and a value
+# Rules for options stand beside their types, as in epochs: AtLeast1[int]. A rule is a
+# function of an option's name and value, which raises UserError.
 
 
-def at_least(least: int) -> Rule:
+def at_least(least: int) -> Callable:
     def rule(option: str, number: float) -> None:
         if not least <= number < 2**32:  # NaN, too
             raise UserError(f"{option} {number}: give a number from {least} up")
@@ -27,20 +28,18 @@ def at_least(least: int) -> Rule:
     return rule
 
 
-def writable(*endings: str) -> Rule:
+def writable(*endings: str) -> Callable:
     def rule(option: str, path: str) -> None:
-        from support import files  # Here, so that --help does not wait for it.
-
         if not path.endswith(endings):
             either = " or ".join(endings)
             raise UserError(f"{option} {path}: the name must end in {either}")
-        files.check_writable(path)
+        check_writable(path)
 
     return rule
 
 
 def is_source(option: str, source: str) -> None:
-    from support import data
+    from support import data  # Here, so that --help does not wait for it.
 
     data.check_source(source)
 
@@ -57,21 +56,21 @@ NewWeights = Annotated[str, writable(".weights.h5")]  # as Keras requires
 NewTable = Annotated[str, writable(".csv")]
 
 
-def rules(kind: type) -> Iterator[tuple[str, list[Rule]]]:
-    """Yield the name of each option of a dataclass, and the rules of its type."""
+def rules(kind: type) -> Iterator[tuple[str, str, list[Callable]]]:
+    """Yield each field of a dataclass, its option, and the rules in its type."""
 
     def find(hint):
         found = [rule for rule in getattr(hint, "__metadata__", ()) if callable(rule)]
         return found + [rule for part in typing.get_args(hint) for rule in find(part)]
 
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        yield name, find(hint)
+        yield name, "--" + name.replace("_", "-"), find(hint)
 
 
 def check(options: object) -> None:
     """Raise UserError if an option is empty or breaks a rule."""
-    for name, its_rules in rules(type(options)):
-        option, value = "--" + name.replace("_", "-"), getattr(options, name)
+    for name, option, its_rules in rules(type(options)):
+        value = getattr(options, name)
         if value in ("", ()):
             raise UserError(f"{option} is empty: leave it out or give a value")
         for each in value if isinstance(value, tuple) else (value,):
@@ -82,10 +81,9 @@ def check(options: object) -> None:
 def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
     """Return a decorator of a script's dataclass of options, one per field.
 
-    If the file is the script, not an import, it reads the command line at once: the
-    imports below the dataclass take seconds, and neither --help nor a mistake should.
-    docstring: the help text; a field's comment is that of its option.
-    keras: whether the script loads Keras.
+    In the script itself, it reads the command line before the imports below, which take
+    seconds. docstring: the help text; a field's comment is that of its option. keras:
+    whether the script loads Keras.
     """
 
     def decorate(kind: type[T]) -> type[T]:
@@ -127,8 +125,7 @@ def parse(kind: type[T], docstring: str) -> T:
 def make(kind: type[T], stored: dict) -> T:
     """Return kind(**stored), for values from JSON, which has no tuples.
 
-    Options that an older file lacks take their defaults.
-    Raises UserError if there are options that `kind` lacks.
+    Options that an older file lacks take their defaults; others raise UserError.
     """
     if unknown := stored.keys() - {field.name for field in dataclasses.fields(kind)}:
         raise UserError(f"these weights need options unknown here: {sorted(unknown)}")
@@ -137,10 +134,7 @@ def make(kind: type[T], stored: dict) -> T:
 
 
 def run(main: Callable[[T], None], kind: type[T]) -> None:
-    """Call main with the command line's options.
-
-    A UserError or Ctrl-C ends in one line, with status 1 or 130.
-    """
+    """Call main(options); a UserError or Ctrl-C ends in one line, status 1 or 130."""
     on_ctrl_c(signal.default_int_handler)
     if keras := sys.modules.get("keras"):
         # Keras' shortened tracebacks leave out the line of an error inside a layer.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from support import readers
 from support.errors import UserError
 
 NAMES = ("mnist", "fashion_mnist", "mnist_sample")
@@ -45,6 +44,8 @@ def load(
     image_size, color: how to read a folder of images; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
+    from support import readers  # Here, because data sets with a name need no reader.
+
     if (image_size or color) and not readers.is_image_folder(source or ""):
         problem = "--image-size and --color are for folders of images"
         raise UserError(f"{problem}: leave them out for {source or 'mnist'}")
@@ -65,7 +66,8 @@ def load(
 
 def check_source(source: str) -> None:
     """Raise UserError if `load` cannot read a source."""
-    if source not in NAMES and not readers.is_readable(source):
+    is_file = source.endswith(".npz") and os.path.isfile(source)
+    if source not in NAMES and not is_file and not os.path.isdir(source):
         problem = "is not a data set" if os.path.exists(source) else "does not exist"
         names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
         raise UserError(f"{source} {problem}: give --data {names}")

@@ -17,8 +17,8 @@ from support.errors import UserError, explain
 def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
     """Yield a path to write to; then move that file to `path`, atomically.
 
-    If `path` is a symbolic link, replace the file it points to. size: bytes that
-    the disk must have room for. Raises UserError if the file cannot be written.
+    size: bytes that must fit on the disk. If `path` is a symbolic link, replace the
+    file that it points to. Raises UserError if the file cannot be written.
     """
     target = check_writable(path)
     with (

@@ -36,11 +36,6 @@ def is_image_folder(path: str) -> bool:
     return os.path.isdir(path) and not find_idx(path)
 
 
-def is_readable(path: str) -> bool:
-    """Return whether `read` may be able to read a path."""
-    return os.path.isdir(path) or path.endswith(".npz") and os.path.isfile(path)
-
-
 def read(path: str, size: int = 28, color: bool = False) -> tuple:
     """Read a file or a folder: return x_train, y_train, x_test, y_test, class_names.
 

@@ -50,23 +50,20 @@ class Run:
             note = f"note: replacing {self.checkpoint.name}; --resume would continue it"
             print(note, file=sys.stderr)
 
-    def check_resumable(self, saved: weights.Settings) -> None:
+    def check_resumable(self, saved: dict) -> None:
         """Raise UserError if the run that saved these settings was another one."""
         ours = json.loads(json.dumps(self.settings["config"]))  # as the file has it
         theirs = saved["config"]
-        for name, rules in cli.rules(type(self.config)):
+        for name, option, rules in cli.rules(type(self.config)):
             fixed = name in theirs and cli.may_change not in rules
-            if fixed and ours[name] != theirs[name]:
-                option = "--" + name.replace("_", "-")
+            if fixed and theirs[name] != ours[name]:
                 raise UserError(f"{self.start} was trained with another {option}")
         if saved["checksum"] != self.settings["checksum"]:
             raise UserError(f"{self.start} was trained on other images")
         done = len(self.history)
         if done + (self.start != self.checkpoint) > self.config.epochs:
-            raise UserError(
-                f"{self.start} has been trained for {done} epochs already: --epochs"
-                " takes the new total"
-            )
+            problem = f"{self.start} has been trained for {done} epochs already"
+            raise UserError(f"{problem}: --epochs takes the new total")
 
     def restore(self, vae: keras.Model) -> int:
         """Continue the run: load its weights. Return how many epochs are done."""
@@ -91,12 +88,8 @@ class Run:
 
     @contextlib.contextmanager
     def callbacks(self) -> Iterator[list[keras.callbacks.Callback]]:
-        """Yield the callbacks of `fit`. Afterwards, give back Ctrl-C and the terminal.
-
-        Raises UserError if snapshots cannot be saved where --snapshots says.
-        """
-        writers = self.writers()
-        config = self.config
+        """Yield the callbacks of `fit`; then give back Ctrl-C and the terminal."""
+        config, writers = self.config, self.writers()
         print(
             f"training on {len(self.images):,} images: {config.epochs} epochs, batches"
             f" of {config.batch_size}, learning rate {config.learning_rate:g}"
@@ -120,24 +113,20 @@ class Run:
         self.checkpoint.unlink(missing_ok=True)
         loss, reconstruction, kl = (self.history[-1]["val_" + n] for n in METRICS[:3])
         weight = "" if beta == 1 else f"{beta:g} · "
-        print(
-            f"held-out loss {loss:.2f} nats per image = reconstruction"
-            f" {reconstruction:.2f} + {weight}KL {kl:.2f}"
-        )
+        terms = f"reconstruction {reconstruction:.2f} + {weight}KL {kl:.2f}"
+        print(f"held-out loss {loss:.2f} nats per image = {terms}")
         option = "" if path == cli.WEIGHTS else f" --weights {quoted(path)}"
-        print(
-            f"wrote {path}; next: python plot_latent.py{option},"
-            f" python generate_grid.py{option}"
-        )
+        scripts = f"python plot_latent.py{option}, python generate_grid.py{option}"
+        print(f"wrote {path}; next: {scripts}")
 
 
 def quoted(path: str | os.PathLike) -> str:
     """Return a path as a shell takes it, relative to here if that is possible."""
     with contextlib.suppress(ValueError):  # on another drive of Windows
         path = os.path.relpath(path)
-    return (
-        subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(str(path))
-    )
+    if os.name == "nt":
+        return subprocess.list2cmdline([path])
+    return shlex.quote(str(path))
 
 
 def start(config, dataset: Dataset) -> Run:

@@ -18,16 +18,14 @@ import numpy as np
 from support.errors import UserError, explain
 from support.files import replacing
 
-if typing.TYPE_CHECKING:
-    import keras
-
 FORMAT = 3  # older files cannot be read
 SUFFIX = ".weights.h5"
+Model = typing.Any  # a keras.Model; Keras takes seconds, and the losses need none
 Settings = dict[str, typing.Any]
 History = list[dict[str, float]]  # one dict per epoch
 
 
-def save(model: "keras.Model", path: str, settings: Settings, history: History) -> None:
+def save(model: Model, path: str, settings: Settings, history: History) -> None:
     """Write a weights file atomically. It holds
 
     - the model's weights and, in a checkpoint, the optimizer's state, as Keras writes
@@ -66,7 +64,7 @@ def read(path: str | os.PathLike) -> tuple[Settings, History]:
         return settings, [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def load(model: "keras.Model", path: str | os.PathLike) -> None:
+def load(model: Model, path: str | os.PathLike) -> None:
     """Set the model's weights and, if it is compiled, its optimizer's state.
 
     Raises UserError if they do not fit the model.
@@ -84,11 +82,9 @@ def load(model: "keras.Model", path: str | os.PathLike) -> None:
 
 def usable(path: str | os.PathLike):
     """Return a context in which h5py's and Keras' exceptions become UserErrors."""
-    problem, advice = (
-        f"cannot use the weights in {path}",
-        "train again with vae_mnist.py",
-    )
-    return explain(problem, advice, (OSError, KeyError, ValueError))
+    problem = f"cannot use the weights in {path}"
+    kinds = OSError, KeyError, ValueError
+    return explain(problem, "train again with vae_mnist.py", kinds)
 
 
 def checkpoint_of(path: str | os.PathLike) -> pathlib.Path:

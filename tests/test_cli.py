@@ -179,7 +179,7 @@ def test_rules_hold_for_items_of_tuples_and_unions():
     for options in Options((1, 0), 0.5), Options((1,), -0.5), Options((1,), np.nan):
         with pytest.raises(UserError, match="--s.* give a number from [01] up"):
             cli.check(options)
-    changing = [name for name, its in cli.rules(Options) if cli.may_change in its]
+    changing = [name for name, _, its in cli.rules(Options) if cli.may_change in its]
     assert changing == ["share"]
 
 
