@@ -58,9 +58,6 @@ def draw_latent_plane(
     if outside := int((np.abs(points) > reach).any(axis=1).sum()):
         title += f", {outside:,} beyond the frame"
     panels[0].set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
-    square = patches.Rectangle([-pictures.GRID] * 2, *[2 * pictures.GRID] * 2)
-    square.set(fill=False, linestyle="--", alpha=0.4, label="generate_grid.py")
-    panels[0].add_patch(square)
     if decode:
         values = reach * (np.arange(SIZE) + 0.5) / SIZE * 2 - reach
         images = decode(pictures.plane_grid(values, np.eye(2)))
@@ -68,6 +65,12 @@ def draw_latent_plane(
         extent = (-reach, reach, -reach, reach)
         panels[1].imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent)
         panels[1].set(xlabel=axis_names[0], title="decoded points of the same plane")
+    else:
+        corner = (-pictures.GRID, -pictures.GRID)
+        square = patches.Rectangle(corner, 2 * pictures.GRID, 2 * pictures.GRID)
+        square.set(fill=False, linestyle="--", alpha=0.4)
+        panels[0].add_patch(square)
+        figure.supxlabel("dashed: the square that generate_grid.py draws", size=9)
     return figure
 
 
