@@ -26,7 +26,7 @@ class Hyperparameters:
 
     # The model
     hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
-    latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two can be drawn
+    latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
@@ -122,8 +122,8 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
-    # With Keras' small weights and zero biases, all units would start as nearly the
-    # same function of so few inputs. Larger ones spread them over the latent space.
+    # With Keras' small weights and zero biases, and so few inputs, all units would start
+    # out nearly identical. Larger ones spread them over the latent space.
     stddev = math.sqrt(8 / config.latent_dim)
     z = keras.Input([config.latent_dim], name="z")
     h = layers.Dense(
@@ -176,7 +176,7 @@ class VAE(keras.Model):
         pixels = math.prod(image_shape)
         encoder = build_encoder(pixels, config)
         decoder = build_decoder(pixels, config)
-        generator = keras.random.SeedGenerator(config.seed)  # of all noise, also of ε
+        generator = keras.random.SeedGenerator(config.seed)  # of ε and other noise
 
         images = keras.Input(image_shape, dtype="uint8", name="images")
         x = to_pixels(images)
@@ -187,8 +187,8 @@ class VAE(keras.Model):
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
         z_mean, z_log_sigma = encoder(encoder_input)
-        # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
-        # output shape, it would hide the line of a mistake in the function.
+        # Keras tracks a generator in `arguments`, so every step draws new ε. Without the
+        # output shape, Keras would hide the line of a mistake in the function.
         arguments = {"seed": generator}
         sampling = layers.Lambda(
             sample_latent, (config.latent_dim,), arguments=arguments
@@ -216,7 +216,8 @@ class VAE(keras.Model):
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
         self.reconstruction.update_state(reconstruction)
         self.kl.update_state(kl)
-        return ops.mean(reconstruction + self.config.beta * kl) + sum(self.losses)
+        loss = ops.mean(reconstruction + self.config.beta * kl)
+        return loss + sum(self.losses)  # of layers, such as weight decay
 
     def adapt(self, images: np.ndarray) -> None:
         """Set the initial normalization and output biases from uint8 images.
@@ -279,7 +280,7 @@ def fit_vae(
     """Train a compiled `vae` on images; `held_out` is used for evaluation only.
 
     For each batch Keras draws z, computes the loss and its gradient, and lets RMSprop
-    take a step. Returns the losses of all epochs, means in nats per image.
+    take a step. Returns the losses of these epochs, means in nats per image.
     """
     config = vae.config.resolve(len(images))
     epochs = range(initial_epoch, config.epochs)

@@ -1,4 +1,4 @@
-"""Keras, without the messages that TensorFlow starts with, and NumPy's way to it."""
+"""Keras, imported without TensorFlow's start-up messages, and ways in and out of it."""
 
 import contextlib
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-# Warnings matter where a GPU is: they say why TensorFlow does not use it.
+# On a machine with a GPU, warnings say why TensorFlow does not use it.
 DRIVER = shutil.which("nvidia-smi")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1" if DRIVER else "3")
 
@@ -62,9 +62,9 @@ def to_pixels(images: np.ndarray | Tensor) -> Tensor:
 
 
 def in_batches(function: Callable, array: np.ndarray, size: int = 1000):
-    """Return function(array) in NumPy, from `size` rows at a time: that saves memory.
+    """Apply a function to `size` rows at a time, to save memory. Return NumPy arrays.
 
-    The function may return a tensor or a tuple of them, with a row per row.
+    The function returns a tensor, or a tuple of them, with a row per row of its input.
     """
     parts = [function(array[i : i + size]) for i in range(0, len(array), size)]
     parts = [keras.tree.map_structure(ops.convert_to_numpy, part) for part in parts]

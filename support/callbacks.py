@@ -51,13 +51,13 @@ class Checkpoint(keras.callbacks.Callback):
 class StopOnCtrlC(keras.callbacks.Callback):
     """Raise KeyboardInterrupt between two steps after Ctrl-C was pressed.
 
-    At any other moment, an exception could be lost in a garbage collector, or interrupt
-    a compiler. A second Ctrl-C does not wait. advice: how to go on after some epochs.
+    Raised elsewhere, it could be swallowed during garbage collection, or break a
+    compilation. A second Ctrl-C stops at once. advise: returns what to do next.
     """
 
-    def __init__(self, advice: str):
+    def __init__(self, advise: Callable[[], str]):
         super().__init__()
-        self.advice = advice
+        self.advise = advise
         self.pressed = False
         self.handler = signal.getsignal(signal.SIGINT)
 
@@ -73,7 +73,7 @@ class StopOnCtrlC(keras.callbacks.Callback):
             raise KeyboardInterrupt("stopped before the first epoch ended")
         if self.pressed:
             done = f"stopped after epoch {self.completed}"
-            raise KeyboardInterrupt(f"{done}: {self.advice}")
+            raise KeyboardInterrupt(f"{done}: {self.advise()}")
 
     on_train_batch_end = on_test_batch_end = check
 

@@ -81,9 +81,10 @@ def check(options: object) -> None:
 def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
     """Return a decorator of a script's dataclass of options, one per field.
 
-    In the script itself, it reads the command line before the imports below, which take
-    seconds. docstring: the help text; a field's comment is that of its option. keras:
-    whether the script loads Keras.
+    When the script is run, not imported, parse the command line at once: --help and
+    mistakes should not wait for the imports below, which take seconds.
+    docstring: the help text; a field's comment is that of its option. keras: whether
+    the script loads Keras.
     """
 
     def decorate(kind: type[T]) -> type[T]:
@@ -93,7 +94,7 @@ def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
                 print("loading Keras, which takes a few seconds", flush=True)
             if not hasattr(sys, "ps1"):  # which notebooks, IPython and IDLE have
                 on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
-                os.environ.pop("MPLBACKEND", None)  # from a notebook, cannot be loaded
+                os.environ.pop("MPLBACKEND", None)  # of a notebook, not of this script
         return kind
 
     return decorate
@@ -115,6 +116,7 @@ def parse(kind: type[T], docstring: str) -> T:
 
             settings, _ = weights.read(weights.find_unfinished(options.weights))
             stored = make(kind, settings["config"])
+            # Allow --binarize and --no-binarize, whichever is the default now.
             options = tyro.cli(kind, default=stored, config=flags[:1])
             check(options)
     except UserError as error:
@@ -128,7 +130,9 @@ def make(kind: type[T], stored: dict) -> T:
     Options that an older file lacks take their defaults; others raise UserError.
     """
     if unknown := stored.keys() - {field.name for field in dataclasses.fields(kind)}:
-        raise UserError(f"these weights need options unknown here: {sorted(unknown)}")
+        raise UserError(
+            f"trained with options that are unknown here: {sorted(unknown)}"
+        )
     tuples = {name: tuple(v) for name, v in stored.items() if isinstance(v, list)}
     return kind(**stored | tuples)
 

@@ -28,7 +28,7 @@ class Dataset:
     held_out: bool = True  # whether x_test is known to contain no training image
 
     def checksum(self) -> int:
-        """Return a CRC-32 that other images, or another split, hardly share."""
+        """Return a CRC-32 that identifies the images and their split."""
         checksum = zlib.crc32(str((self.x_train.shape, self.x_test.shape)).encode())
         for images in (self.x_train, self.x_test):
             checksum = zlib.crc32(np.ascontiguousarray(images), checksum)
@@ -44,7 +44,7 @@ def load(
     image_size, color: how to read a folder of images; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    from support import readers  # Here, because data sets with a name need no reader.
+    from support import readers  # which --help need not wait for
 
     if (image_size or color) and not readers.is_image_folder(source or ""):
         problem = "--image-size and --color are for folders of images"
@@ -53,7 +53,7 @@ def load(
         try:
             return download("mnist")
         except UserError as error:
-            print(f"note: {error}: using that", file=sys.stderr)
+            print(f"note: {error}; using mnist_sample instead", file=sys.stderr)
             source = "mnist_sample"
     check_source(source)
     if source == "mnist_sample":
@@ -83,8 +83,7 @@ def download(name: str) -> Dataset:
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare one, "URL fetch ... -- reason".
         reason = str(error).rpartition(" -- ")[2]
-        advice = "--data mnist_sample needs no network"
-        raise UserError(f"cannot download {name}: {reason}; {advice}") from error
+        raise UserError(f"cannot download {name}: {reason}") from error
     finally:
         socket.setdefaulttimeout(timeout)
     names = FASHION.split(",") if name == "fashion_mnist" else list("0123456789")

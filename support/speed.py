@@ -20,7 +20,7 @@ def compile_options(
     # so Ctrl-C, run between calls only: large models take fewer steps per call.
     responsive = int(5e9 / (model.count_params() * batch_size))
     limit = max(1, min(steps // 100 if fine else 100, steps, responsive))
-    # A divisor: TensorFlow's last call of an epoch would run on into the next one.
+    # It must divide the steps, or TensorFlow's last call runs into the next epoch.
     per_call = max(n for n in range(1, limit + 1) if steps % n == 0)
     # "auto" leaves XLA out on TensorFlow's CPU.
     return {"jit_compile": True, "steps_per_execution": per_call}
@@ -51,7 +51,7 @@ def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> d
 
 
 class SeedEpoch(keras.callbacks.Callback):
-    """Seed every epoch by its number: its noise and, but for TensorFlow, its order.
+    """Reseed the noise and, except on TensorFlow, the shuffling at every epoch's start.
 
     So a resumed run draws the same numbers as one that never stopped.
     """

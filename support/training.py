@@ -47,23 +47,25 @@ class Run:
             self.check_resumable(saved)
             self.settings["run"] = saved["run"]
         elif self.checkpoint.exists():
-            note = f"note: replacing {self.checkpoint.name}; --resume would continue it"
-            print(note, file=sys.stderr)
+            note = (
+                f"note: {self.checkpoint.name} is of an unfinished run, which --resume"
+            )
+            print(f"{note} would continue; replacing it", file=sys.stderr)
 
     def check_resumable(self, saved: dict) -> None:
-        """Raise UserError if the run that saved these settings was another one."""
+        """Raise UserError if the settings of a saved run are not those of this one."""
         ours = json.loads(json.dumps(self.settings["config"]))  # as the file has it
         theirs = saved["config"]
         for name, option, rules in cli.rules(type(self.config)):
             fixed = name in theirs and cli.may_change not in rules
             if fixed and theirs[name] != ours[name]:
-                raise UserError(f"{self.start} was trained with another {option}")
+                raise UserError(f"{self.start} was trained with a different {option}")
         if saved["checksum"] != self.settings["checksum"]:
-            raise UserError(f"{self.start} was trained on other images")
+            raise UserError(f"{self.start} was trained on different images")
         done = len(self.history)
         if done + (self.start != self.checkpoint) > self.config.epochs:
             problem = f"{self.start} has been trained for {done} epochs already"
-            raise UserError(f"{problem}: --epochs takes the new total")
+            raise UserError(f"{problem}: to go on, set --epochs to a higher total")
 
     def restore(self, vae: keras.Model) -> int:
         """Continue the run: load its weights. Return how many epochs are done."""
@@ -88,16 +90,13 @@ class Run:
 
     @contextlib.contextmanager
     def callbacks(self) -> Iterator[list[keras.callbacks.Callback]]:
-        """Yield the callbacks of `fit`; then give back Ctrl-C and the terminal."""
+        """Yield the callbacks of `fit`; then restore Ctrl-C and stop the progress bar."""
         config, writers = self.config, self.writers()
         print(
             f"training on {len(self.images):,} images: {config.epochs} epochs, batches"
             f" of {config.batch_size}, learning rate {config.learning_rate:g}"
         )
-        stop = StopOnCtrlC(
-            "continue with --resume, or draw what has been learned so far with"
-            f" --weights {quoted(self.checkpoint)}"
-        )
+        stop = StopOnCtrlC(self.advise)
         progress = Progress()
         cli.on_ctrl_c(stop.press)
         try:
@@ -105,6 +104,19 @@ class Run:
         finally:
             cli.on_ctrl_c(stop.handler)
             progress.bar.stop()
+
+    def advise(self) -> str:
+        """Return what to do about a run that was stopped after some epochs."""
+        names = "weights", "log", "snapshots"  # which the checkpoint does not store
+        values = {name: getattr(self.config, name) for name in names}
+        if values["weights"] == cli.WEIGHTS:
+            del values["weights"]
+        options = [f" --{name} {quoted(path)}" for name, path in values.items() if path]
+        saved = quoted(weights.find_unfinished(self.config.weights))
+        return (
+            f"to continue, python vae_mnist.py --resume{''.join(options)}; to see what it"
+            f" has learned so far, python plot_latent.py --weights {saved}"
+        )
 
     def finish(self, vae: keras.Model) -> None:
         """Write the weights file, and print the held-out loss and what to do next."""

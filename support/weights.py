@@ -1,8 +1,7 @@
 """The weights file: its format, all of it.
 
-It is what Keras' `save_weights` writes, plus the settings and the losses of the run.
-Not a .keras file, which holds the layers, too: a model trained before would not
-follow when a line of the lesson changes.
+It is what Keras' `save_weights` writes, plus the settings and the losses of the run. Why
+not a .keras file? It also stores the layers, so it would ignore edits of the lesson.
 """
 
 import json
@@ -28,15 +27,15 @@ History = list[dict[str, float]]  # one dict per epoch
 def save(model: Model, path: str, settings: Settings, history: History) -> None:
     """Write a weights file atomically. It holds
 
-    - the model's weights and, in a checkpoint, the optimizer's state, as Keras writes
-      them (a model without an optimizer, as in snapshots, has no such state),
+    - the model's weights and, except in snapshots, the optimizer's state, as Keras
+      writes them,
     - an attribute "settings", which is JSON: "config", the options of the model and its
       training; "image_shape"; "checksum", of the images; "run", a random id; "format",
     - a dataset "history" with a row per epoch, and its columns' names in an attribute.
     """
     optimizer = getattr(model, "optimizer", None)
     variables = model.variables + (optimizer.variables if optimizer else [])
-    # HDF5 crashes on a full disk. Its names and structure take some kB for a layer.
+    # HDF5 crashes on a full disk. Its names and structure take some kB for an array.
     size = sum(4 * math.prod(variable.shape) for variable in variables)
     size += 3_000 * len(model.variables) + 200_000
     with replacing(path, size) as temporary:
@@ -71,7 +70,7 @@ def load(model: Model, path: str | os.PathLike) -> None:
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer:
-        optimizer.iterations.assign(-1)
+        optimizer.iterations.assign(-1)  # until it is loaded
     with usable(path), warnings.catch_warnings():
         # Keras only warns if the optimizer's state does not fit, in words that change.
         warnings.simplefilter("ignore")
@@ -96,4 +95,6 @@ def checkpoint_of(path: str | os.PathLike) -> pathlib.Path:
 def find_unfinished(path: str | os.PathLike) -> pathlib.Path:
     """Return what --resume continues: the checkpoint or, if there is none, `path`."""
     checkpoint = checkpoint_of(path)
+    if not checkpoint.exists() and not os.path.exists(path):
+        raise UserError(f"nothing to resume: no {checkpoint.name} and no {path}")
     return checkpoint if checkpoint.exists() else pathlib.Path(path)

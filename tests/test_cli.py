@@ -163,7 +163,9 @@ def test_options_that_a_file_lacks_take_their_defaults_and_unknown_ones_are_refu
     stored = {"hidden": [8, 4], "beta": 0}
     config = cli.make(vae_mnist.Config, stored)
     assert config == vae_mnist.Config(hidden=(8, 4), beta=0)
-    with pytest.raises(UserError, match="options unknown here: \\['colour'\\]"):
+    with pytest.raises(
+        UserError, match="options that are unknown here: \\['colour'\\]"
+    ):
         cli.make(vae_mnist.Config, stored | {"colour": True})
 
 

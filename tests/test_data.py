@@ -90,7 +90,7 @@ def test_downloads_have_a_timeout(downloads, name):
 def test_without_a_network(downloads, capsys, error):
     for each in downloads.mnist, downloads.fashion_mnist:
         each.load_data.side_effect = error
-    problem = "cannot download {}: offline; --data mnist_sample needs no network"
+    problem = "cannot download {}: offline"
     for name in "mnist", "fashion_mnist":
         with pytest.raises(UserError, match=problem.format(name)):
             data.load(name)
@@ -98,7 +98,7 @@ def test_without_a_network(downloads, capsys, error):
     assert capsys.readouterr().err == ""
     dataset = data.load()
     assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4000)
-    note = f"note: {problem.format('mnist')}: using that\n"
+    note = f"note: {problem.format('mnist')}; using mnist_sample instead\n"
     assert capsys.readouterr().err == note
     assert socket.getdefaulttimeout() is None
 

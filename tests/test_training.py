@@ -129,8 +129,9 @@ def test_interrupted_and_resumed_a_run_ends_as_if_never_interrupted(
         assert files() == {"m.weights.h5", "moments"}
         return
     assert result.stderr == (
-        f"stopped after epoch {done}: continue with --resume, or draw what has been"
-        f" learned so far with --weights {CHECKPOINT}\n"
+        f"stopped after epoch {done}: to continue, python vae_mnist.py --resume --weights"
+        " m.weights.h5 --log log.csv --snapshots moments; to see what it has learned so"
+        f" far, python plot_latent.py --weights {CHECKPOINT}\n"
     )
     assert losses() == losses(uninterrupted / "log.csv")[:done]
     assert files() == {"m.weights.h5", "moments", CHECKPOINT, "log.csv"}
@@ -173,6 +174,16 @@ def test_a_second_ctrl_c_does_not_wait(run_here, npz, here):
     assert reached == [1]
 
 
+@pytest.mark.usefixtures("finished")
+def test_advice_names_a_file_that_exists(run_here):
+    """Stopped before the first new epoch of a finished run has ended."""
+    with during("on_train_batch_end", EPOCHS + 1, press_ctrl_c):
+        result = run_here("vae_mnist.py", *RESUME, "--epochs", EPOCHS + 2)
+    assert result.status == 130
+    assert result.stderr.startswith(f"stopped after epoch {EPOCHS}: ")
+    assert result.stderr.endswith("python plot_latent.py --weights m.weights.h5\n")
+
+
 # Resuming
 
 
@@ -189,10 +200,10 @@ def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--hidden", 9], "was trained with another --hidden"),
-        (["--seed", 1], "was trained with another --seed"),
-        (["--batch-size", 25], "was trained with another --batch-size"),
-        (["--data", "other.npz"], "was trained on other images"),
+        (["--hidden", 9], "was trained with a different --hidden"),
+        (["--seed", 1], "was trained with a different --seed"),
+        (["--batch-size", 25], "was trained with a different --batch-size"),
+        (["--data", "other.npz"], "was trained on different images"),
         ([], f"has been trained for {EPOCHS} epochs already"),
         (["--beta", "-1"], "--beta -1"),
     ],
@@ -220,7 +231,7 @@ def test_a_fresh_run_keeps_an_unfinished_one_until_its_own_first_epoch_ends(
         with during(event, epoch, press_ctrl_c):
             result = run_here("vae_mnist.py", *options(npz, seed=1))
         assert result.status == 130
-        assert result.stderr.startswith(f"note: replacing {CHECKPOINT}")
+        assert result.stderr.startswith(f"note: {CHECKPOINT} is of an unfinished run")
         assert (pathlib.Path(CHECKPOINT).read_bytes() == before) == (epoch == 1)
     settings, history = weights.read(CHECKPOINT)
     assert (settings["config"]["seed"], len(history)) == (1, 1)
@@ -377,7 +388,7 @@ def test_on_each_backend(npz, tmp_path, backend):
     run.send_signal(signal.SIGINT)
     assert run.wait(200) == 130
     *_, last = (parts / "output.txt").read_text().splitlines()
-    assert re.match(r"stopped after epoch \d+: continue with --resume, ", last)
+    assert re.match(r"stopped after epoch \d+: to continue, python ", last)
     done = run_script("vae_mnist.py", *RESUME, cwd=parts, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert {"000.00.weights.h5", "003.00.weights.h5"} <= files(parts / "moments")

@@ -109,7 +109,7 @@ HOSTILE = [
     (lambda file: file.attrs.update(settings="{"), "cannot use"),
     (lambda file: file.attrs.update(settings='{"format": 2}'), "another version"),
     (settings(format=1), "another version"),
-    (settings({"colour": True}), "options unknown here: .'colour'."),
+    (settings({"colour": True}), "options that are unknown here: .'colour'."),
     (settings({"hidden": [8, 8]}), "cannot use"),
     (settings(image_shape=[6, 12]), "cannot use"),
     (lambda file: file.pop("history"), "history"),
@@ -140,7 +140,7 @@ def test_files_that_are_not_weights(fails, good, tmp_path):
 
 
 def test_there_must_be_something_to_resume(fails):
-    says = "there is no file vae_mnist.weights.h5: train one with vae_mnist.py or name"
+    says = "resume: no vae_mnist.checkpoint.weights.h5 and no vae_mnist.weights.h5"
     fails("vae_mnist.py", "--resume", says=says)
 
 
