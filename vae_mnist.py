@@ -122,8 +122,8 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
-    # With Keras' small weights and zero biases, and so few inputs, all units would start
-    # out nearly identical. Larger ones spread them over the latent space.
+    # With Keras' small weights, zero biases and so few inputs, all units would start out
+    # nearly identical. Larger weights spread them over the latent space.
     stddev = math.sqrt(8 / config.latent_dim)
     z = keras.Input([config.latent_dim], name="z")
     h = layers.Dense(
@@ -187,7 +187,7 @@ class VAE(keras.Model):
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
         z_mean, z_log_sigma = encoder(encoder_input)
-        # Keras tracks a generator in `arguments`, so every step draws new ε. Without the
+        # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
         # output shape, Keras would hide the line of a mistake in the function.
         arguments = {"seed": generator}
         sampling = layers.Lambda(

@@ -34,7 +34,7 @@ def replacing(path: str | os.PathLike, size: int = 0) -> Iterator[pathlib.Path]:
 
 
 def move(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Replace a file. Windows refuses while it is open elsewhere: retry for 5 seconds."""
+    """Replace a file; retry for 5 seconds, as Windows refuses while others read it."""
     for _ in range(50):
         with contextlib.suppress(PermissionError):
             return os.replace(source, target)

@@ -90,7 +90,7 @@ class Run:
 
     @contextlib.contextmanager
     def callbacks(self) -> Iterator[list[keras.callbacks.Callback]]:
-        """Yield the callbacks of `fit`; then restore Ctrl-C and stop the progress bar."""
+        """Yield the callbacks of `fit`; then restore Ctrl-C and stop the bar."""
         config, writers = self.config, self.writers()
         print(
             f"training on {len(self.images):,} images: {config.epochs} epochs, batches"
@@ -114,8 +114,8 @@ class Run:
         options = [f" --{name} {quoted(path)}" for name, path in values.items() if path]
         saved = quoted(weights.find_unfinished(self.config.weights))
         return (
-            f"to continue, python vae_mnist.py --resume{''.join(options)}; to see what it"
-            f" has learned so far, python plot_latent.py --weights {saved}"
+            f"to continue, python vae_mnist.py --resume{''.join(options)}; to see what"
+            f" it has learned so far, python plot_latent.py --weights {saved}"
         )
 
     def finish(self, vae: keras.Model) -> None:

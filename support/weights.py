@@ -1,7 +1,7 @@
 """The weights file: its format, all of it.
 
-It is what Keras' `save_weights` writes, plus the settings and the losses of the run. Why
-not a .keras file? It also stores the layers, so it would ignore edits of the lesson.
+It is what Keras' `save_weights` writes, plus the settings and the losses of the run.
+Why not a .keras file? It also stores the layers, and would ignore edits of the lesson.
 """
 
 import json

@@ -129,8 +129,9 @@ def test_interrupted_and_resumed_a_run_ends_as_if_never_interrupted(
         assert files() == {"m.weights.h5", "moments"}
         return
     assert result.stderr == (
-        f"stopped after epoch {done}: to continue, python vae_mnist.py --resume --weights"
-        " m.weights.h5 --log log.csv --snapshots moments; to see what it has learned so"
+        f"stopped after epoch {done}: to continue, python vae_mnist.py --resume"
+        " --weights m.weights.h5 --log log.csv --snapshots moments; to see what it has"
+        " learned so"
         f" far, python plot_latent.py --weights {CHECKPOINT}\n"
     )
     assert losses() == losses(uninterrupted / "log.csv")[:done]
