@@ -122,8 +122,8 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(pixels: int, config: Config) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
-    # With Keras' small weights, zero biases and so few inputs, all units would start out
-    # nearly identical. Larger weights spread them over the latent space.
+    # With Keras' small weights, zero biases and so few inputs, all units would start
+    # out nearly identical. Larger weights spread them over the latent space.
     stddev = math.sqrt(8 / config.latent_dim)
     z = keras.Input([config.latent_dim], name="z")
     h = layers.Dense(
