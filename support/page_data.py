@@ -66,8 +66,8 @@ def normalization(encoder: keras.Model) -> dict[str, float]:
 def bits_needed(vae: keras.Model, images: Array) -> int:
     """Return 16 if the model hardly changes when its weights have 16 bits, or else 32.
 
-    Hardly: z_mean moves by less than σ/20, σ by less than 5 %, and the gray of a pixel
-    by one level at most.
+    Hardly: z_mean moves by less than σ/20 or 1/500 of its spread, σ by less than 5 %,
+    and the gray of a pixel by less than two levels.
     """
     z_mean, z_log_sigma = vae.encode(images)
     drawn = vae.decode(z_mean)
@@ -80,10 +80,12 @@ def bits_needed(vae: keras.Model, images: Array) -> int:
     grays = np.abs(vae.decode(z_mean) - drawn)
     for layer, exact in zip(dense, before, strict=True):
         layer.set_weights(exact)
-    moved = np.abs(moved - z_mean) / np.exp(z_log_sigma)
-    changed = np.abs(changed - z_log_sigma)
-    # Written so that NaN, from weights beyond the range of 16 bits, needs 32.
-    small = moved.max() < 0.05 and changed.max() < 0.05 and grays.max() <= 1 / 255
+    # An autoencoder's σ is almost 0: nobody sees 1/500 of the plane.
+    allowed = np.maximum(np.exp(z_log_sigma) / 20, z_mean.std(axis=0) / 500)
+    moves = np.abs(moved - z_mean) < allowed
+    changes = np.abs(changed - z_log_sigma) < 0.05
+    # NaN, from weights beyond the range of 16 bits, is not less than anything.
+    small = moves.all() and changes.all() and grays.max() < 2 / 255
     return 16 if small else 32
 
 
