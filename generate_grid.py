@@ -25,13 +25,13 @@ NO_IMAGES = "--data: this picture needs no images, so leave it out"
 class Options(Trained):
     output: NewPicture = "grid.png"  # the picture to write; its ending is the format
     size: AtLeast1[int] | None = None  # images per side; 20, or 13 to traverse
-    range: AtLeast0[float] | None = None  # equal steps from -RANGE to RANGE, not 3
+    range: AtLeast0[float] | None = None  # half the side of the square, by default 3
     quantiles: bool = False  # make steps equally probable under the prior instead
     dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
     random: bool = False  # decode random z instead of a plane
     seed: AtLeast0[int] = 0  # of the random z
     traverse: bool = False  # scan every dimension by itself, the most used first
-    image: AtLeast0[int] | None = None  # traverse from this held-out image, not z = 0
+    image: AtLeast0[int] | None = None  # number of the held-out image to traverse from
     show: bool = False  # open the picture in the browser
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Options(Trained):
         if self.data and (self.random or self.traverse and self.image is None):
             raise UserError(NO_IMAGES)
         if self.size and self.size > MAX_SIZE:
-            raise UserError(f"--size {self.size}: at most {MAX_SIZE} are visible")
+            raise UserError(f"--size {self.size}: give {MAX_SIZE} or less")
 
 
 from collections.abc import Callable, Sequence
@@ -177,7 +177,7 @@ def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
     dataset = trained.load_images(settings, options.weights, options.data)
     if options.image >= len(dataset.x_test):
         raise UserError(
-            f"--image {options.image}: there are {len(dataset.x_test):,}, from 0"
+            f"--image {options.image}: choose from 0 to {len(dataset.x_test) - 1}"
         )
     return vae.encode(dataset.x_test[options.image :][:1])[0][0]
 

@@ -53,6 +53,8 @@ def draw_latent_plane(
     points = points[order]
     labels = None if labels is None else labels[order]
     reach = pictures.find_reach(points)
+    if not decode:
+        reach = max(reach, 1.05 * pictures.GRID)  # so that the square is in the frame
     area = np.clip(80_000 / len(points), 8, 40)  # small, but not sparse
     pictures.draw_clusters(panels[0], points, labels, class_names, reach, area, 13)
     if outside := int((np.abs(points) > reach).any(axis=1).sum()):

@@ -48,7 +48,7 @@ class Hyperparameters:
         names = [field.name for field in dataclasses.fields(Hyperparameters)]
         return {name: getattr(self, name) for name in names}
 
-    def resolve(self, images: int):
+    def resolve(self, images: int) -> "Hyperparameters":
         """Return a copy with the defaults that depend on the number of images."""
         resolved = dataclasses.replace(self)
         if self.batch_size is None:  # so that a small set trains for enough steps
@@ -66,7 +66,7 @@ class Config(Hyperparameters):
     weights: cli.NewWeights = cli.WEIGHTS  # the file to write
     resume: bool = False  # continue an interrupted run
     log: cli.NewTable | None = None  # a CSV file to write, one line per epoch
-    snapshots: str | None = None  # a folder for weights saved during training
+    snapshots: cli.NewFolder | None = None  # a folder for weights saved during training
     distributed: bool = False  # use all devices and machines (needs KERAS_BACKEND=jax)
 
 
@@ -81,7 +81,7 @@ from support.noise import add_noise, sample_pixels
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
 
-def build_encoder(pixels: int, config: Config) -> keras.Model:
+def build_encoder(pixels: int, config: Hyperparameters) -> keras.Model:
     """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
 
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
@@ -119,7 +119,7 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 # Decoder: z → p(x|z) = Bernoulli(sigmoid(logits))
 
 
-def build_decoder(pixels: int, config: Config) -> keras.Model:
+def build_decoder(pixels: int, config: Hyperparameters) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
     # With Keras' small weights, zero biases and so few inputs, all units would start

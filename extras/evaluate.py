@@ -28,7 +28,6 @@ class Options(Trained):
 
 import json
 import math
-import sys
 
 import numpy as np
 from rich.progress import track
@@ -36,12 +35,13 @@ from scipy import spatial, stats
 
 from support import data, files, trained
 from support.backend import Tensor, keras, ops, to_pixels
+from support.errors import on_terminal
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBORS = 5
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000  # latent points decoded at once, which bounds the memory
-BAR = {"transient": True, "disable": not sys.stdout.isatty()}  # of the progress bars
+BAR = {"transient": True, "disable": not on_terminal()}  # of the progress bars
 TOLERANCE = 0.05  # nats that halving the step of the quadrature may still change
 POINTS = 1000  # of its grid, at most, along either axis
 LABELS = {  # of the losses, as the report prints them
@@ -219,7 +219,7 @@ def print_report(summary: dict) -> None:
     if summary["noise"]:
         print("note: training encoded noisy images; these are clean")
     if len(kl) == 2 and not summary["gap"]:
-        print("note: too wide or too sharp a plane for the quadrature")
+        print("note: no quadrature: the plane is too wide or too sharp for its grid")
     if active is not None and active < len(kl):
         print("note: in the others the posterior has collapsed: z is noise")
     if not summary["binary"]:

@@ -40,7 +40,7 @@ Array = np.ndarray
 PAGE = pathlib.Path(pictures.__file__).with_name("page")
 IMAGES = 2000  # held-out images in the page, at most …
 PIXELS = 2_000_000  # … and numbers in them
-SECONDS = 20  # that it takes
+SECONDS = 20  # that the page's tour takes
 
 
 def bundle(name: str, bundled: set[str]) -> str:

@@ -7,24 +7,35 @@ On the left, where the encoder puts held-out images; on the right, what the deco
 draws at the center of that plane, in steps of equal probability.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from support import cli
+from support.errors import UserError, on_terminal
+
+
+def is_folder(option: str, folder: str) -> None:
+    if not os.path.isdir(folder):
+        raise UserError(
+            f"there is no folder {folder}: train with --snapshots {folder} first"
+        )
+
+
+Folder = Annotated[str, is_folder]
 
 
 @cli.options(__doc__)
 @dataclass
 class Options:
-    folder: tyro.conf.Positional[str]  # the folder that vae_mnist.py --snapshots filled
+    folder: tyro.conf.Positional[Folder]  # that vae_mnist.py --snapshots filled
     output: Annotated[str, cli.writable(".gif")] = "film.gif"  # the film to write
     data: cli.Source | None = None  # film other images than those it was trained on
 
 
 import pathlib
-import sys
 import typing
 from collections.abc import Iterator, Sequence
 
@@ -35,7 +46,6 @@ from rich.progress import track
 
 from support import files, pictures, trained, weights
 from support import snapshots as saved
-from support.errors import UserError
 from vae_mnist import VAE, load_vae
 
 Array = np.ndarray
@@ -59,8 +69,8 @@ def make_frame(
 ) -> Frame:
     """Return the Frame of a snapshot.
 
-    held_out: images for the loss. images: those that are points. plane: the part of the
-    latent space to show, (2, latent_dim).
+    held_out: images for the loss. images: those to plot as points. plane: the part of
+    the latent space to show, (2, latent_dim).
     """
     weights.load(vae, path)
     loss = vae.evaluate(held_out, batch_size=1000, verbose=0)[0]
@@ -130,7 +140,7 @@ def main(options: Options) -> None:
     images = dataset.x_test[chosen]
     labels = None if dataset.y_test is None else dataset.y_test[chosen]
     vae.compile(optimizer=None)
-    bar = {"disable": not sys.stdout.isatty(), "transient": True}
+    bar = {"disable": not on_terminal(), "transient": True}
     frames = [
         make_frame(vae, path, dataset.x_test, images, plane)
         for path in track(paths, "decoding", **bar)

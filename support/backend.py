@@ -26,12 +26,14 @@ def quiet() -> Iterator[None]:
     except OSError:  # There is none under pythonw.
         yield
         return
-    show = True
+    show = bool(DRIVER)
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
             yield
-            show = bool(DRIVER)
+        except Exception:
+            show = True
+            raise
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
@@ -66,6 +68,8 @@ def in_batches(function: Callable, array: np.ndarray, size: int = 1000):
 
     The function returns a tensor, or a tuple of them, with a row per row of its input.
     """
-    parts = [function(array[i : i + size]) for i in range(0, len(array), size)]
-    parts = [keras.tree.map_structure(ops.convert_to_numpy, part) for part in parts]
+    parts = []
+    for i in range(0, len(array), size):
+        part = function(array[i : i + size])
+        parts.append(keras.tree.map_structure(ops.convert_to_numpy, part))
     return keras.tree.map_structure(lambda *rows: np.concatenate(rows), *parts)

@@ -2,7 +2,6 @@
 
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ from rich import progress
 
 from support import files
 from support.backend import keras
-from support.errors import UserError
+from support.errors import UserError, on_terminal
 
 METRICS = ["loss", "reconstruction", "kl", "val_loss", "val_reconstruction", "val_kl"]
 
@@ -83,8 +82,7 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        terminal = sys.stdout and sys.stdout.isatty()
-        self.bar = progress.Progress(transient=True, disable=not terminal)
+        self.bar = progress.Progress(transient=True, disable=not on_terminal())
 
     def on_train_begin(self, logs=None) -> None:
         self.task = self.bar.add_task("", total=self.params["epochs"])

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from support.errors import UserError
+from support.errors import UserError, on_terminal
 from support.files import check_writable
 
 WEIGHTS = "vae_mnist.weights.h5"
@@ -23,7 +23,8 @@ T = typing.TypeVar("T")
 def at_least(least: int) -> Callable:
     def rule(option: str, number: float) -> None:
         if not least <= number < 2**32:  # NaN, too
-            raise UserError(f"{option} {number}: give a number from {least} up")
+            range_ = "below 2^32" if number >= 2**32 else f"from {least} up"
+            raise UserError(f"{option} {number}: give a number {range_}")
 
     return rule
 
@@ -44,6 +45,11 @@ def is_source(option: str, source: str) -> None:
     data.check_source(source)
 
 
+def not_a_file(option: str, folder: str) -> None:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UserError(f"{option} {folder}: it exists and is not a folder")
+
+
 def may_change(option: str, value: object) -> None:
     """Let an option change when a run is resumed."""
 
@@ -53,6 +59,7 @@ AtLeast1 = Annotated[T, at_least(1)]
 MayChange = Annotated[T, may_change]
 Source = Annotated[str, is_source]
 NewWeights = Annotated[str, writable(".weights.h5")]  # as Keras requires
+NewFolder = Annotated[str, not_a_file]
 NewTable = Annotated[str, writable(".csv")]
 
 
@@ -90,9 +97,9 @@ def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
     def decorate(kind: type[T]) -> type[T]:
         if kind.__module__ == "__main__":
             kind.command_line = parse(kind, docstring)
-            if keras and sys.stdout and sys.stdout.isatty():
+            if keras and on_terminal():
                 print("loading Keras, which takes a few seconds", flush=True)
-            if not hasattr(sys, "ps1"):  # which notebooks, IPython and IDLE have
+            if not is_interactive():
                 on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
                 os.environ.pop("MPLBACKEND", None)  # of a notebook, not of this script
         return kind
@@ -130,9 +137,8 @@ def make(kind: type[T], stored: dict) -> T:
     Options that an older file lacks take their defaults; others raise UserError.
     """
     if unknown := stored.keys() - {field.name for field in dataclasses.fields(kind)}:
-        raise UserError(
-            f"trained with options that are unknown here: {sorted(unknown)}"
-        )
+        names = ", ".join(sorted(unknown))
+        raise UserError(f"trained with options that this version lacks: {names}")
     tuples = {name: tuple(v) for name, v in stored.items() if isinstance(v, list)}
     return kind(**stored | tuples)
 
@@ -150,6 +156,11 @@ def run(main: Callable[[T], None], kind: type[T]) -> None:
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def is_interactive() -> bool:
+    """Return whether a notebook, IPython, IDLE or python -i goes on afterwards."""
+    return hasattr(sys, "ps1") or "idlelib.run" in sys.modules or sys.flags.inspect
 
 
 def on_ctrl_c(handler: Callable | int | None) -> None:

@@ -13,7 +13,7 @@ from support.errors import UserError
 
 
 class Distributed:
-    """Makes a Run one on all devices of all its processes, of which the first writes.
+    """Train a Run on all devices of all its processes; only the first writes files.
 
     keras.distribution reads the KERAS_DISTRIBUTION_* variables (docs/backends.md). All
     shares have the same size: up to devices − 1 images of each kind are left out, and a
@@ -34,7 +34,12 @@ class Distributed:
             raise UserError("--distributed found a single device: see docs/backends.md")
         self.process = jax.process_index()
         self.processes = jax.process_count()
+        if min(len(dataset.x_train), len(dataset.x_test)) < devices:
+            raise UserError(f"--distributed: fewer images than {devices} devices")
         if spare := config.batch_size % devices:
+            if config.resume:
+                problem = f"batches of {config.batch_size} do not fit {devices} devices"
+                raise UserError(f"{problem}: resume on as many as before")
             batch_size = config.batch_size - spare + devices
             config = dataclasses.replace(config, batch_size=batch_size)
         super().__init__(config, dataset)

@@ -1,7 +1,8 @@
-"""A user's mistake, told in one line."""
+"""What a user sees: a mistake in one line, and progress on a terminal."""
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 
@@ -28,3 +29,8 @@ def explain(
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else " ".join(str(error).split())
         raise UserError(f"{problem}: {reason}" + (advice and f"; {advice}")) from error
+
+
+def on_terminal() -> bool:
+    """Return whether stdout is a terminal. Under pythonw there is none at all."""
+    return bool(sys.stdout and sys.stdout.isatty())

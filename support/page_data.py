@@ -48,7 +48,9 @@ def dense_layers(model: keras.Model) -> dict[str, keras.layers.Dense]:
     for layer in model.layers[1:]:
         if isinstance(layer, keras.layers.Dense):
             if layer.activation.__name__ not in ACTIVATIONS:
-                raise UserError(f"the page cannot compute {layer.activation.__name__}")
+                raise UserError(
+                    f"the page lacks the activation {layer.activation.__name__}"
+                )
             dense[layer.name] = layer
         elif not isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling):
             raise UserError(f"the page computes dense layers only, not {layer.name}")
@@ -66,8 +68,8 @@ def normalization(encoder: keras.Model) -> dict[str, float]:
 def bits_needed(vae: keras.Model, images: Array) -> int:
     """Return 16 if the model hardly changes when its weights have 16 bits, or else 32.
 
-    Hardly: z_mean moves by less than σ/20 or 1/500 of its spread, σ by less than 5 %,
-    and the gray of a pixel by less than two levels.
+    Hardly: z_mean moves by less than σ/20, σ by less than 5 %, and the gray of a pixel
+    by less than two levels.
     """
     z_mean, z_log_sigma = vae.encode(images)
     drawn = vae.decode(z_mean)
@@ -80,8 +82,9 @@ def bits_needed(vae: keras.Model, images: Array) -> int:
     grays = np.abs(vae.decode(z_mean) - drawn)
     for layer, exact in zip(dense, before, strict=True):
         layer.set_weights(exact)
-    # An autoencoder's σ is almost 0: nobody sees 1/500 of the plane.
-    allowed = np.maximum(np.exp(z_log_sigma) / 20, z_mean.std(axis=0) / 500)
+    allowed = np.exp(z_log_sigma) / 20
+    if vae.config.beta == 0:  # Its σ is 0 and means nothing; 1/500 is hard to see.
+        allowed = z_mean.std(axis=0) / 500
     moves = np.abs(moved - z_mean) < allowed
     changes = np.abs(changed - z_log_sigma) < 0.05
     # NaN, from weights beyond the range of 16 bits, is not less than anything.

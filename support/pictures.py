@@ -23,7 +23,7 @@ COLORS = [
     *["#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"],
 ]
 Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
-LEGEND = 60  # classes at most that are named
+LEGEND = 60  # name the classes only if there are at most this many
 GRID = 3.0  # of the prior's σ, to each side: the square that generate_grid.py draws
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
 from support.arrays import Arrays, assemble, printable
-from support.errors import UserError, explain
+from support.errors import UserError, explain, on_terminal
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 # What gzip, zipfile and NumPy raise about damaged files, and about those that promise
@@ -104,7 +104,7 @@ def read_image_folder(folder: str, size: int, color: bool) -> Arrays:
         raise UserError(f"{folder} has no readable files: put images there")
     has_classes = any(path.parent != folder for path in paths)
     images, labels, skipped = [], [], []
-    for path in track(paths, "reading", disable=not sys.stdout.isatty()):
+    for path in track(paths, "reading", disable=not on_terminal()):
         name = path.relative_to(folder)
         try:
             image = read_image(path, size, color)

@@ -61,7 +61,12 @@ class SeedEpoch(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
-        noise, order = np.random.default_rng([self.seed, epoch]).integers(2**31, size=2)
-        self.model.generator.state.assign([noise, 0])
+        rng = np.random.default_rng([self.seed, epoch])
+        # Variables that are neither weights nor metrics are the states of generators:
+        # that of the VAE and, say, of Dropout layers that somebody adds.
+        known = {id(v) for v in [*self.model.weights, *self.model.metrics_variables]}
+        for variable in self.model.variables:
+            if id(variable) not in known:
+                variable.assign([rng.integers(2**31), 0])
         if BACKEND != "tensorflow":  # where `shuffled` takes the seed
-            set_seed(int(order))
+            set_seed(int(rng.integers(2**31)))

@@ -1,4 +1,4 @@
-"""What the scripts share that show a trained VAE: their options, and its images."""
+"""Options and images for the scripts that show a trained VAE."""
 
 import sys
 from dataclasses import dataclass, replace

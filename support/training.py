@@ -25,8 +25,8 @@ from support.errors import UserError
 class Run:
     """The files of a run, and its images.
 
-    config: the options of vae_mnist.py, without None where a default depends on the
-    images. Raises UserError if the run cannot be resumed.
+    config: the options of vae_mnist.py, with all defaults resolved.
+    Raises UserError if the run cannot be resumed.
     """
 
     def __init__(self, config, dataset: Dataset):
@@ -47,10 +47,8 @@ class Run:
             self.check_resumable(saved)
             self.settings["run"] = saved["run"]
         elif self.checkpoint.exists():
-            note = (
-                f"note: {self.checkpoint.name} is of an unfinished run, which --resume"
-            )
-            print(f"{note} would continue; replacing it", file=sys.stderr)
+            note = f"note: replacing {self.checkpoint.name}, of an unfinished run"
+            print(f"{note}; --resume would continue it", file=sys.stderr)
 
     def check_resumable(self, saved: dict) -> None:
         """Raise UserError if the settings of a saved run are not those of this one."""
@@ -65,7 +63,7 @@ class Run:
         done = len(self.history)
         if done + (self.start != self.checkpoint) > self.config.epochs:
             problem = f"{self.start} has been trained for {done} epochs already"
-            raise UserError(f"{problem}: to go on, set --epochs to a higher total")
+            raise UserError(f"{problem}: to continue, set --epochs to a higher total")
 
     def restore(self, vae: keras.Model) -> int:
         """Continue the run: load its weights. Return how many epochs are done."""
@@ -112,6 +110,7 @@ class Run:
         if values["weights"] == cli.WEIGHTS:
             del values["weights"]
         options = [f" --{name} {quoted(path)}" for name, path in values.items() if path]
+        options += [" --distributed"] * self.config.distributed
         saved = quoted(weights.find_unfinished(self.config.weights))
         return (
             f"to continue, python vae_mnist.py --resume{''.join(options)}; to see what"
@@ -126,6 +125,8 @@ class Run:
         loss, reconstruction, kl = (self.history[-1]["val_" + n] for n in METRICS[:3])
         weight = "" if beta == 1 else f"{beta:g} · "
         terms = f"reconstruction {reconstruction:.2f} + {weight}KL {kl:.2f}"
+        if (others := loss - reconstruction - beta * kl) > 0.005:
+            terms += f" + losses of layers {others:.2f}"
         print(f"held-out loss {loss:.2f} nats per image = {terms}")
         option = "" if path == cli.WEIGHTS else f" --weights {quoted(path)}"
         scripts = f"python plot_latent.py{option}, python generate_grid.py{option}"

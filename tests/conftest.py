@@ -52,6 +52,11 @@ def save_images(folder, names):
         PIL.Image.new("L", (30, 30), 3 * number).save(folder / name)
 
 
+def pytest_collection_modifyitems(items):
+    """Run the README's commands first."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(autouse=True)
 def clean_start():
     """Start every test from the same random numbers, and leave no figure open."""

@@ -111,6 +111,21 @@ def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
     assert order(seed=1, first=2) != epochs[2:]
 
 
+def test_dropout_depends_on_the_seed_and_the_epoch_alone():
+    """Also the layer that a learner adds: a resumed run draws as an unbroken one."""
+
+    def third_epoch(seed, first):
+        x = keras.Input([40])
+        recorder = Recorder(x, [layers.Dropout(0.5)(x)], 3)
+        ones = np.ones((30, 40), "float32")
+        return recorder.record(ones, 3, seed, range(first, 3))[0][-10:]
+
+    whole = third_epoch(0, 0)
+    assert set(np.unique(whole)) == {0, 2}
+    np.testing.assert_array_equal(third_epoch(0, 2), whole)
+    assert (third_epoch(1, 2) != whole).any()
+
+
 @pytest.mark.parametrize(
     ("parameters", "steps", "fine", "expected"),
     [

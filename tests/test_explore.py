@@ -562,7 +562,9 @@ def test_weights_that_16_bits_would_spoil_are_sent_with_32():
     for layer, factor, shift in [
         (logits, 300, 0),  # too coarse
         (logits, 1e6, 0),  # and beyond the range of 16 bits
+        (z_mean, 100, 0),
         (z_mean, 1, 1000.3),  # 1000.5 with 16 bits, far from where it is
+        (z_log_sigma, 1, -4),  # z_mean moves as far, but σ is small
         (z_log_sigma, 0, 130.06),  # as 130 with 16 bits
     ]:
         before = layer.get_weights()
@@ -629,7 +631,7 @@ def test_what_no_page_can_show(fails, npz, tmp_path):
     binary = save("binary", binarize=True)
     fails("extras.explore", "--weights", plane, binary, says="different images")
     gelu = save("gelu", activation="gelu")  # as of a learner who added it to Config
-    fails("extras.explore", "--weights", gelu, says="the page cannot compute gelu")
+    fails("extras.explore", "--weights", gelu, says="the page lacks the activation gelu")
     with pytest.raises(UserError, match="dense layers"):
         x = keras.Input([4])
         page_data.dense_layers(keras.Model(x, layers.LayerNormalization()(x)))

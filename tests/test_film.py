@@ -133,10 +133,11 @@ def test_a_full_disk_leaves_the_old_film(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["no"], "no snapshots in no: train with --snapshots no"),
-        (["no", "--output", "no/a.gif"], "cannot write no/a.gif"),
-        (["no", "--output", "a.mp4"], "--output a.mp4: the name must end in .gif"),
-        (["no", "--data", "none.npz"], "none.npz does not exist"),
+        (["no"], "there is no folder no: train with --snapshots no first"),
+        (["."], "no snapshots in .: train with --snapshots ."),
+        ([".", "--output", "no/a.gif"], "cannot write no/a.gif"),
+        ([".", "--output", "a.mp4"], "--output a.mp4: the name must end in .gif"),
+        ([".", "--data", "none.npz"], "none.npz does not exist"),
     ],
 )
 def test_options_that_make_no_film(fails, options, says):

@@ -232,7 +232,7 @@ def test_a_fresh_run_keeps_an_unfinished_one_until_its_own_first_epoch_ends(
         with during(event, epoch, press_ctrl_c):
             result = run_here("vae_mnist.py", *options(npz, seed=1))
         assert result.status == 130
-        assert result.stderr.startswith(f"note: {CHECKPOINT} is of an unfinished run")
+        assert result.stderr.startswith(f"note: replacing {CHECKPOINT}, of an unf")
         assert (pathlib.Path(CHECKPOINT).read_bytes() == before) == (epoch == 1)
     settings, history = weights.read(CHECKPOINT)
     assert (settings["config"]["seed"], len(history)) == (1, 1)

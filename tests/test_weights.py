@@ -109,7 +109,7 @@ HOSTILE = [
     (lambda file: file.attrs.update(settings="{"), "cannot use"),
     (lambda file: file.attrs.update(settings='{"format": 2}'), "another version"),
     (settings(format=1), "another version"),
-    (settings({"colour": True}), "options that are unknown here: .'colour'."),
+    (settings({"colour": True}), "options that this version lacks: colour"),
     (settings({"hidden": [8, 8]}), "cannot use"),
     (settings(image_shape=[6, 12]), "cannot use"),
     (lambda file: file.pop("history"), "history"),
