@@ -631,7 +631,7 @@ def test_what_no_page_can_show(fails, npz, tmp_path):
     binary = save("binary", binarize=True)
     fails("extras.explore", "--weights", plane, binary, says="different images")
     gelu = save("gelu", activation="gelu")  # as of a learner who added it to Config
-    fails("extras.explore", "--weights", gelu, says="the page lacks the activation gelu")
+    fails("extras.explore", "--weights", gelu, says="lacks the activation gelu")
     with pytest.raises(UserError, match="dense layers"):
         x = keras.Input([4])
         page_data.dense_layers(keras.Model(x, layers.LayerNormalization()(x)))
