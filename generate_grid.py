@@ -118,7 +118,7 @@ def traverse(
     """
     latent_dim = vae.config.latent_dim
     order = rank_dims(vae.decode, latent_dim)
-    values = np.linspace(-3, 3, size)
+    values = np.linspace(-pictures.GRID, pictures.GRID, size)
     points = np.zeros((latent_dim, size, latent_dim), "float32")
     points += 0 if z is None else z
     for row, dimension in enumerate(order):
@@ -126,10 +126,8 @@ def traverse(
     images = vae.decode(points.reshape(-1, latent_dim))
     height, width = images.shape[1:3]
     cell = 7 / size  # inches that an image is wide
-    figure = Figure(
-        figsize=(8, min(0.8 + cell * latent_dim * height / width, 60)),
-        layout="constrained",
-    )
+    tall = min(0.8 + cell * latent_dim * height / width, 60)
+    figure = Figure(figsize=(8, tall), layout="constrained")
     axes = figure.subplots()
     axes.imshow(
         pictures.tile(images, size),
@@ -141,9 +139,8 @@ def traverse(
     )
     axes.set_yticks(np.arange(latent_dim) + 0.5, [f"z[{i}]" for i in order])
     shown = np.linspace(0, size - 1, min(size, 7))
-    axes.set_xticks(
-        shown + 0.5, [f"{x:g}" for x in np.interp(shown, range(size), values)]
-    )
+    names = [f"{x:g}" for x in np.interp(shown, range(size), values)]
+    axes.set_xticks(shown + 0.5, names)
     axes.tick_params(length=0)
     axes.set_title(f"one latent dimension per row, with the others at {start}")
     return figure
@@ -165,10 +162,8 @@ def choose_plane(
         raise UserError(NO_IMAGES)
     i, j = options.dims or (0, 1)
     if max(i, j) >= latent_dim or i == j:
-        raise UserError(
-            f"--dims {i} {j}: give two of the latent dimensions, which count from 0;"
-            f" this VAE has {latent_dim}"
-        )
+        problem = f"--dims {i} {j}: this VAE has {latent_dim} latent dimensions"
+        raise UserError(f"{problem}, from 0: choose two of them")
     return np.eye(latent_dim, dtype="float32")[[i, j]], [f"z[{i}]", f"z[{j}]"]
 
 
@@ -176,9 +171,8 @@ def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
     """Return z_mean of the held-out image that --image names, (latent_dim,)."""
     dataset = trained.load_images(settings, options.weights, options.data)
     if options.image >= len(dataset.x_test):
-        raise UserError(
-            f"--image {options.image}: choose from 0 to {len(dataset.x_test) - 1}"
-        )
+        last = len(dataset.x_test) - 1
+        raise UserError(f"--image {options.image}: choose from 0 to {last}")
     return vae.encode(dataset.x_test[options.image :][:1])[0][0]
 
 

@@ -37,8 +37,6 @@ class Hyperparameters:
     batch_size: AtLeast1[int] | None = None  # by default 100, or 1 % of a small set
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
-
-    # The images
     data: MayChange[cli.Source] | None = None  # by default mnist; or a file or folder
     image_size: AtLeast1[int] | None = None  # height and width of a folder's images; 28
     color: bool = False  # keep the colors of a folder's images
@@ -216,8 +214,8 @@ class VAE(keras.Model):
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
         self.reconstruction.update_state(reconstruction)
         self.kl.update_state(kl)
-        loss = ops.mean(reconstruction + self.config.beta * kl)
-        return loss + sum(self.losses)  # of layers, such as weight decay
+        # self.losses: those of layers, such as weight decay
+        return ops.mean(reconstruction + self.config.beta * kl) + sum(self.losses)
 
     def adapt(self, images: np.ndarray) -> None:
         """Set the initial normalization and output biases from uint8 images.
@@ -227,8 +225,7 @@ class VAE(keras.Model):
         probability p (Hinton 2010, A Practical Guide to Training Restricted Boltzmann
         Machines, section 8.1).
         """
-        # 10,000 are enough for two numbers.
-        some = np.random.default_rng(0).permutation(len(images))[:10_000]
+        some = np.random.default_rng(0).permutation(len(images))[:10_000]  # are enough
         self.encoder.get_layer("normalize").adapt(to_pixels(images[some]))
         white = images.reshape(len(images), -1).sum(axis=0, dtype=float) / 255
         # Laplace's rule of succession: no p is 0 or 1.
@@ -258,8 +255,7 @@ class VAE(keras.Model):
 def compile_vae(vae: VAE, images: int, fine: bool = False) -> None:
     """Give `vae` its optimizer: RMSprop, at a rate that falls to 0 along a cosine.
 
-    images: how many there are to train on. fine: whether callbacks must see every
-    hundredth of an epoch, as snapshots do.
+    images: their number. fine: whether callbacks must see hundredths of an epoch.
     """
     config = vae.config.resolve(images)
     steps = math.ceil(images / config.batch_size)  # per epoch

@@ -173,14 +173,11 @@ def evaluate_images(
     return result
 
 
-def active_dimensions(z_mean: np.ndarray) -> int | None:
-    """Return in how many latent dimensions z_mean varies; None for a single image."""
-    return int((z_mean.var(axis=0) > ACTIVE).sum()) if len(z_mean) > 1 else None
-
-
 def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> dict:
     """Return what the script prints: losses are pairs of mean and standard error."""
     losses = dict.fromkeys(LABELS)
+    variances = images["z_mean"].var(axis=0)
+    active = int((variances > ACTIVE).sum()) if len(dataset.x_test) > 1 else None
     for name in losses.keys() & images.keys():
         error = images[name].std() / len(dataset.x_test) ** 0.5
         losses[name] = [float(images[name].mean()), float(error)]
@@ -193,7 +190,7 @@ def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> di
         "noise": vae.config.noise,
         **losses,
         "kl_per_dimension": images["kl_per_dimension"].mean(axis=0).tolist(),
-        "active_dimensions": active_dimensions(images["z_mean"]),
+        "active_dimensions": active,
         "neighbors_vote": neighbors_vote(vae, dataset, images["z_mean"]),
     }
 
@@ -205,6 +202,7 @@ def print_report(summary: dict) -> None:
     kl = summary["kl_per_dimension"]
     active = summary["active_dimensions"]
     beta = summary["beta"]
+    vote = summary["neighbors_vote"]
     for name, label in LABELS.items():
         if summary[name] and (name != "loss" or beta != 1):
             mean, error = summary[name]
@@ -212,8 +210,8 @@ def print_report(summary: dict) -> None:
     print("KL per latent dimension     ", *(f"{value:.2f}" for value in kl))
     if active is not None:
         print(f"active dimensions           {active} of {len(kl)}")
-    if summary["neighbors_vote"] is not None:
-        print(f"labels by {NEIGHBORS} neighbors       {summary['neighbors_vote']:.1%}")
+    if vote is not None:
+        print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
     if beta != 1:
         print(f"note: the bound is that of β = 1; training used β = {beta:g}")
     if summary["noise"]:
@@ -223,10 +221,8 @@ def print_report(summary: dict) -> None:
     if active is not None and active < len(kl):
         print("note: in the others the posterior has collapsed: z is noise")
     if not summary["binary"]:
-        print(
-            "note: the pixels are not all 0 or 1, so none of this compares with"
-            " published log-likelihoods: train with --binarize for that"
-        )
+        print("note: gray pixels, so none of this compares with published")
+        print("      log-likelihoods: train with --binarize for that")
 
 
 def write_csv(path: str, dataset: data.Dataset, images: dict) -> None:

@@ -148,7 +148,7 @@ def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
     [
         ({"beta": 4.0}, "the bound is that of β = 1"),
         ({"noise": 0.5}, "training encoded noisy images"),
-        ({}, "the pixels are not all 0 or 1"),
+        ({}, "gray pixels"),
     ],
 )
 def test_what_a_reader_must_know(capsys, config, note):

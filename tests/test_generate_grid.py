@@ -26,8 +26,8 @@ def numbers(labels):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--dims", 0, 2], "this VAE has 2"),
-        (["--dims", 0, 0], "this VAE has 2"),
+        (["--dims", 0, 2], "this VAE has 2 latent"),
+        (["--dims", 0, 0], "this VAE has 2 latent"),
         (["--size", 201], "give 200 or less"),
         (["--random", "--dims", 0, 1], "leave out --random"),
         (["--random", "--quantiles"], "choose one of --random"),
