@@ -12,8 +12,7 @@ and generate_grid.py read.
 The model: Kingma & Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from support import cli
@@ -43,12 +42,11 @@ class Hyperparameters:
 
     def stored(self) -> dict:
         """Return these options as a dictionary, without those that Config adds."""
-        names = [field.name for field in dataclasses.fields(Hyperparameters)]
-        return {name: getattr(self, name) for name in names}
+        return {f.name: getattr(self, f.name) for f in fields(Hyperparameters)}
 
     def resolve(self, images: int) -> "Hyperparameters":
         """Return a copy with the defaults that depend on the number of images."""
-        resolved = dataclasses.replace(self)
+        resolved = replace(self)
         if self.batch_size is None:  # so that a small set trains for enough steps
             resolved.batch_size = min(100, max(1, images // 100))
         if self.learning_rate is None:  # Deeper networks need smaller steps.
@@ -259,9 +257,8 @@ def compile_vae(vae: VAE, images: int, fine: bool = False) -> None:
     """
     config = vae.config.resolve(images)
     steps = math.ceil(images / config.batch_size)  # per epoch
-    schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate, steps * config.epochs
-    )
+    total = steps * config.epochs
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
     optimizer = keras.optimizers.RMSprop(schedule, momentum=0.9)
     vae.compile(optimizer, **speed.compile_options(vae, config.batch_size, steps, fine))
 

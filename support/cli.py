@@ -159,7 +159,7 @@ def run(main: Callable[[T], None], kind: type[T]) -> None:
 
 
 def is_interactive() -> bool:
-    """Return whether a notebook, IPython, IDLE or python -i goes on afterwards."""
+    """Return whether Python stays open afterwards: a notebook, IDLE, python -i."""
     return hasattr(sys, "ps1") or "idlelib.run" in sys.modules or sys.flags.inspect
 
 
