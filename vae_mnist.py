@@ -36,7 +36,7 @@ class Hyperparameters:
     batch_size: AtLeast1[int] | None = None  # by default 100, or 1 % of a small set
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
-    data: MayChange[cli.Source] | None = None  # a name, file or folder; by default mnist
+    data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
     image_size: AtLeast1[int] | None = None  # height and width of a folder's images; 28
     color: bool = False  # keep the colors of a folder's images
 
