@@ -144,10 +144,7 @@ def test_ctrl_c_in_one_of_two_processes_ends_it_at_once(npz, tmp_path):
 @needs_jax
 @pytest.mark.parametrize("count", [2, 3, 6, 7, 8])
 def test_default_options_on_several_devices_of_one_machine(tmp_path, npz, count):
-    options = ("--data", npz, "--distributed", "--epochs", 2)
+    options = ("--data", npz, "--distributed", "--epochs", 1)
     result = run_script("vae_mnist.py", *options, cwd=tmp_path, env=devices(count))
     assert (result.returncode, result.stderr) == (0, "")
     assert os.listdir(tmp_path) == ["vae_mnist.weights.h5"]
-    again = ("--resume", "--epochs", 3, "--distributed")
-    result = run_script("vae_mnist.py", *again, cwd=tmp_path, env=devices(count))
-    assert (result.returncode, result.stderr) == (0, "")
