@@ -1,5 +1,6 @@
 """support/backend, noise, speed.py: random numbers, orders, the three backends."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_every_epoch_takes_every_image_once_in_an_order_of_its_own():
     # The order depends on the seed and the epoch alone, whatever came before.
     assert order(first=2) == epochs[2:]
     assert order(seed=1, first=2) != epochs[2:]
+
+
+def test_no_two_seeds_or_epochs_share_their_noise():
+    x, seen = keras.Input([1]), set()
+    model = Recorder(x, [x], 1)
+    for seed, epoch in itertools.product(range(3), range(3)):
+        callback = speed.SeedEpoch(seed)
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+        seen.add(float(keras.random.normal([1], seed=model.generator)[0]))
+    assert len(seen) == 9
 
 
 def test_dropout_depends_on_the_seed_and_the_epoch_alone():

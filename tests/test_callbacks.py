@@ -99,6 +99,33 @@ def test_callbacks_in_every_order_write_the_same_files(
                 np.testing.assert_array_equal(found[path][name], array, err_msg=path)
 
 
+@pytest.mark.parametrize("name", callbacks.METRICS)
+def test_a_single_loss_that_is_not_finite_ends_a_run(name):
+    history, save = [], mock.Mock()
+    losses = dict.fromkeys(callbacks.METRICS, 1.0) | {name: np.inf}
+    with pytest.raises(UserError, match="the loss is not finite after epoch 3"):
+        callbacks.Checkpoint(save, history).on_epoch_end(2, losses)
+    assert not history and not save.called
+
+
+def test_no_snapshot_is_missing_when_several_steps_are_one_call(run_here, npz, here):
+    """As users train: compiled, with two of the 250 steps in a call."""
+    options = ("--data", npz, "--hidden", 4, "--batch-size", 1, "--epochs", 1)
+    result = run_here("vae_mnist.py", *options, "--snapshots", "moments")
+    assert result.status == 0
+    names = [path.name[: -len(".weights.h5")] for path in snapshots.find("moments")]
+    early = [f"000.{percent:02}" for percent in (0, 1, 2, 4, 8, 16, 32, 64)]
+    assert names == [*early, "001.00"]
+
+
+def test_snapshots_are_found_in_their_order_beyond_999_epochs(tmp_path):
+    epochs = ["000.00", "000.64", "001.00", "999.00", "1000.00", "1001.00"]
+    for name in [*epochs, "m.checkpoint", "m"]:
+        (tmp_path / f"{name}.weights.h5").touch()
+    found = [path.name[: -len(".weights.h5")] for path in snapshots.find(tmp_path)]
+    assert found == epochs
+
+
 def test_the_bar_advances_and_lines_fit_into_80_columns(capsys):
     progress = callbacks.Progress()
     progress.set_params({"epochs": 20, "steps": 20})

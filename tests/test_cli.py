@@ -230,6 +230,18 @@ def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypa
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+def test_an_interactive_session_keeps_its_ctrl_c_and_its_drawing_backend(monkeypatch):
+    """As in `%run plot_latent.py`, in IPython or a notebook, which have sys.ps1."""
+    monkeypatch.setattr(sys, "argv", ["plot_latent.py"])
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    monkeypatch.setenv("MPLBACKEND", "module://the_notebooks")
+    monkeypatch.setattr(Script, "__module__", "__main__")
+    before = signal.getsignal(signal.SIGINT)
+    cli.options("Draw.")(dataclasses.dataclass(Script))
+    assert signal.getsignal(signal.SIGINT) == before
+    assert os.environ["MPLBACKEND"] == "module://the_notebooks"
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
 @pytest.mark.parametrize("script", ["vae_mnist.py", "extras.evaluate"])
 def test_help_in_any_encoding(script, encoding):

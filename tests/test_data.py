@@ -83,6 +83,15 @@ def test_downloads_have_a_timeout(downloads, name):
     assert socket.getdefaulttimeout() is None
 
 
+def test_the_classes_of_fashion_mnist_are_in_their_order(downloads):
+    """That of https://github.com/zalandoresearch/fashion-mnist#labels."""
+    downloads.fashion_mnist.load_data.return_value = ((IMAGES, LABELS),) * 2
+    names = data.load("fashion_mnist").class_names
+    assert names[:4] == ["T-shirt/top", "Trouser", "Pullover", "Dress"]
+    assert names[4:7] == ["Coat", "Sandal", "Shirt"]
+    assert names[7:] == ["Sneaker", "Bag", "Ankle boot"]
+
+
 @pytest.mark.parametrize(
     "error",
     [Exception("URL fetch failure on https://a: 5 -- offline"), OSError("offline")],

@@ -81,6 +81,7 @@ def test_kill_9_during_a_write_leaves_the_old_file(old):
     done = subprocess.run([sys.executable, "-c", KILLED, old], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert old.read_bytes() == before
+    assert list(old.parent.glob("[!.]*")) == [old]  # What is left is hidden.
 
 
 def test_a_symbolic_link_stays_one(tmp_path, old):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -15,7 +16,16 @@ import types
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, Job, arrays, largest_file, on, run_script, train
+from conftest import (
+    BACKENDS,
+    Job,
+    arrays,
+    largest_file,
+    on,
+    run_script,
+    save_images,
+    train,
+)
 
 import vae_mnist
 from support import training, weights
@@ -266,7 +276,49 @@ def test_resumed_runs_keep_the_id_and_others_have_another(
     assert run_of("m.weights.h5") != run_of(uninterrupted / "m.weights.h5")
 
 
+def test_after_the_training_ctrl_c_interrupts_again(succeeds, npz, here):
+    """As `%run vae_mnist.py` in IPython needs, which goes on."""
+    succeeds("vae_mnist.py", *options(npz, epochs=1))
+    with pytest.raises(KeyboardInterrupt):
+        press_ctrl_c()
+
+
+def test_the_learning_rate_and_the_place_of_the_images_may_change(
+    finished, succeeds, npz
+):
+    shutil.copy(npz, "moved.npz")
+    changed = ("--epochs", EPOCHS + 1, "--learning-rate", 0.01, "--data", "moved.npz")
+    succeeds("vae_mnist.py", *RESUME, *changed)
+    rates = [float(row["learning_rate"]) for row in losses()]
+    # Three of four epochs along the cosine.
+    assert rates[-1] == pytest.approx(0.01 * (1 + np.cos(0.75 * np.pi)) / 2, rel=1e-4)
+
+
+def test_a_folder_of_images_is_read_again_in_the_same_way_from_anywhere(
+    succeeds, here, monkeypatch
+):
+    save_images(here, [f"photos/{i}.png" for i in range(10)])
+    images = ("--data", "photos", "--image-size", 6, "--color")
+    succeeds("vae_mnist.py", *images, "--hidden", 4, "--epochs", 1, "--batch-size", 8)
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    path = "../vae_mnist.weights.h5"
+    succeeds("vae_mnist.py", "--resume", "--weights", path, "--epochs", 2)
+    settings, history = weights.read(path)
+    assert (settings["image_shape"], len(history)) == ([6, 6, 3], 2)
+
+
 # Paths that can be pasted
+
+
+def test_the_commands_that_a_run_ends_with_can_be_pasted(succeeds, npz, here):
+    (here / "my runs").mkdir()
+    few = options(npz, epochs=1, weights=os.path.join("my runs", "m.weights.h5"))
+    commands = succeeds("vae_mnist.py", *few).rpartition("; next: ")[2]
+    for command in commands.split(", "):
+        _, script, *words = shlex.split(command)
+        succeeds(script, *words)
+    assert files() == {"log.csv", "my runs", "latent.png", "grid.png"}
 
 
 def test_a_path_is_relative_and_quoted_for_the_shell(here):
@@ -331,6 +383,7 @@ def test_divergence_leaves_the_older_weights(run_here, npz, here):
     [
         ("weights", "no/m.weights.h5", "cannot write no/m.weights.h5: No such file"),
         ("weights", "m.h5", "the name must end in .weights.h5"),
+        ("weights", "M.WEIGHTS.H5", "the name must end in .weights.h5"),  # of Keras
         ("log", "no/log.csv", "cannot write no/log.csv: No such file"),
         ("log", "m.weights.h5", "the name must end in .csv"),
     ],

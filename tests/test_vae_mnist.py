@@ -44,7 +44,7 @@ def test_kl_equals_monte_carlo():
     assert (np.abs(kl - log_ratio.mean(axis=0)) < 5 * standard_error).all()
 
 
-@pytest.mark.parametrize("scale", [1, 50])
+@pytest.mark.parametrize("scale", [1, 50, 1000])
 def test_reconstruction_equals_bernoulli(scale):
     logits = scale * RNG.choice([-1.0, -0.5, 0.0, 0.5, 1.0], (5, 30))
     for x in (RNG.random((5, 30)), RNG.integers(0, 2, (5, 30)).astype(float)):
@@ -79,6 +79,18 @@ def test_adapting_to_images(count):
     vae.decoder.get_layer("logits").set_weights([0 * kernel, bias])
     expected = (x.sum(axis=0) + 1) / (count + 2)
     np.testing.assert_allclose(vae.decode(np.ones((1, 2)))[0], expected, rtol=1e-5)
+
+
+def test_adapting_to_a_large_set_that_is_sorted_by_class():
+    """The 10,000 images that are looked at are from all of it."""
+    images = np.zeros((30_000, 2, 2), "uint8")
+    images[15_000:] = 255
+    vae = VAE((2, 2), Config(hidden=(3,)))
+    vae.adapt(images)
+    mean, variance = vae.encoder.get_layer("normalize").get_weights()[:2]
+    # 10,000 draws with p = ½: five standard deviations of their mean are 0.025.
+    assert mean == pytest.approx(0.5, abs=0.025)
+    assert variance == pytest.approx(0.25, abs=0.001)
 
 
 @pytest.mark.parametrize("latent_dim", [2, 20])
@@ -174,7 +186,57 @@ def test_denoising_compares_with_the_clean_image(training):
     np.testing.assert_allclose(without, forward(vae, images)[0], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_binarize_encodes_and_compares_with_the_same_sampled_pixels(training):
+    vae, images = VAE((6, 5), Config(hidden=(8,), binarize=True)), images_of(200)
+    outputs = [vae(images, training=training) for _ in range(2)]
+    first, second = (ops.convert_to_numpy(each["x"]) for each in outputs)
+    assert set(np.unique(first)) == {0, 1}
+    assert (first != second).any()
+    # 6,000 pixels: five standard deviations of their mean are less than 0.033.
+    assert first.mean() == pytest.approx(images.mean() / 255, abs=0.033)
+    z_mean = ops.convert_to_numpy(outputs[0]["z_mean"])
+    expected = forward(vae, 255 * first)[0]
+    np.testing.assert_allclose(z_mean, expected, rtol=1e-3, atol=1e-5)
+
+
 # The training
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_last_batch_of_an_epoch_may_be_smaller():
+    vae = VAE((6, 5), Config(hidden=(3,), epochs=2, batch_size=10))
+    images = images_of(25)
+    vae_mnist.compile_vae(vae, images=25)
+    vae_mnist.fit_vae(vae, images, images)
+    assert int(vae.optimizer.iterations) == 6  # three per epoch
+    vae.optimizer.iterations.assign(5)  # the last step
+    expected = 1e-3 * (1 + np.cos(np.pi * 5 / 6)) / 2
+    assert float(vae.optimizer.learning_rate) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_default_options_can_train_without_the_script():
+    vae, images = VAE((6, 5), Config(hidden=(3,), epochs=1)), images_of(5)
+    vae_mnist.compile_vae(vae, images=5)
+    vae_mnist.fit_vae(vae, images, images)
+    assert int(vae.optimizer.iterations) == 5  # batches of 1, as for any small set
+
+
+def test_resolving_leaves_the_options_as_they_were():
+    config = Config(hidden=(8, 4))
+    assert config.resolve(300).batch_size == 3
+    assert config == Config(hidden=(8, 4))
+    assert config.resolve(5000).batch_size == 50
+
+
+def test_a_keras_file_keeps_all_options_of_the_model_and_its_training(here):
+    options = dict(latent_dim=3, activation="elu", beta=2.0, noise=0.1, binarize=True)
+    options |= dict(epochs=7, batch_size=9, learning_rate=0.5, seed=5, data="mnist")
+    VAE((6, 5), Config(hidden=(8, 7), **options)).save("vae.keras")
+    config = keras.saving.load_model("vae.keras").config
+    assert config.hidden == (8, 7)
+    assert {name: getattr(config, name) for name in options} == options
 
 
 def test_it_can_learn_20_images_by_heart():

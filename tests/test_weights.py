@@ -109,6 +109,7 @@ HOSTILE = [
     (lambda file: file.attrs.update(settings="{"), "cannot use"),
     (lambda file: file.attrs.update(settings='{"format": 2}'), "another version"),
     (settings(format=1), "another version"),
+    (settings(format=99), "another version"),
     (settings({"colour": True}), "options that this version lacks: colour"),
     (settings({"hidden": [8, 8]}), "cannot use"),
     (settings(image_shape=[6, 12]), "cannot use"),
@@ -144,7 +145,9 @@ def test_there_must_be_something_to_resume(fails):
     fails("vae_mnist.py", "--resume", says=says)
 
 
-def test_a_harmless_warning_of_a_later_keras_does_not_matter(good, vae, monkeypatch):
+def test_a_harmless_warning_of_a_later_keras_does_not_matter(
+    good, vae, monkeypatch, recwarn
+):
     load = keras.Model.load_weights
 
     def warn(model, path):
@@ -155,6 +158,7 @@ def test_a_harmless_warning_of_a_later_keras_does_not_matter(good, vae, monkeypa
     kernel = vae.get_weights()[0]
     again, _ = vae_mnist.load_vae(good)
     np.testing.assert_array_equal(again.get_weights()[0], kernel)
+    assert "a new format" not in [str(each.message) for each in recwarn]
 
 
 def test_an_optimizer_that_does_not_fit_is_a_mistake(tmp_path):
