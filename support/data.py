@@ -44,7 +44,7 @@ def load(
     image_size, color: how to read a folder of images; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    from support import readers  # which --help need not wait for
+    from support import readers  # Here, so that checking --data is quick.
 
     if (image_size or color) and not readers.is_image_folder(source or ""):
         problem = "--image-size and --color are for folders of images"

@@ -125,7 +125,8 @@ class Run:
         loss, reconstruction, kl = (self.history[-1]["val_" + n] for n in METRICS[:3])
         weight = "" if beta == 1 else f"{beta:g} · "
         terms = f"reconstruction {reconstruction:.2f} + {weight}KL {kl:.2f}"
-        if (others := loss - reconstruction - beta * kl) > 0.005:
+        others = loss - reconstruction - beta * kl
+        if others > 0.005 + 1e-4 * loss:  # more than rounding
             terms += f" + losses of layers {others:.2f}"
         print(f"held-out loss {loss:.2f} nats per image = {terms}")
         option = "" if path == cli.WEIGHTS else f" --weights {quoted(path)}"

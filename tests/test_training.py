@@ -277,7 +277,7 @@ def test_resumed_runs_keep_the_id_and_others_have_another(
 
 
 def test_after_the_training_ctrl_c_interrupts_again(succeeds, npz, here):
-    """As `%run vae_mnist.py` in IPython needs, which goes on."""
+    """IPython stays open after `%run vae_mnist.py`, and needs it."""
     succeeds("vae_mnist.py", *options(npz, epochs=1))
     with pytest.raises(KeyboardInterrupt):
         press_ctrl_c()
@@ -341,6 +341,23 @@ def test_a_path_on_windows(monkeypatch, path, expected):
     windows = types.SimpleNamespace(relpath=relpath)
     monkeypatch.setattr(training, "os", types.SimpleNamespace(name="nt", path=windows))
     assert training.quoted(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "others"),
+    [(190.97, ""), (190.971, ""), (191.17, " + losses of layers 0.20")],
+)
+def test_the_terms_of_the_loss_add_up_with_those_of_layers(capsys, loss, others):
+    row = {"val_loss": loss, "val_reconstruction": 187.95, "val_kl": 3.02}
+    run = types.SimpleNamespace(
+        config=types.SimpleNamespace(weights="vae_mnist.weights.h5", beta=1),
+        history=[row],
+        save=lambda vae, path: None,
+        checkpoint=pathlib.Path("no.checkpoint.weights.h5"),
+    )
+    training.Run.finish(run, None)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.endswith(f"nats per image = reconstruction 187.95 + KL 3.02{others}")
 
 
 # Links, full disks, divergence
