@@ -64,9 +64,11 @@ class SeedEpoch(keras.callbacks.Callback):
         rng = np.random.default_rng([self.seed, epoch])
         # Variables that are neither weights nor metrics are the states of generators:
         # that of the VAE and, say, of Dropout layers that somebody adds.
-        known = {id(v) for v in [*self.model.weights, *self.model.metrics_variables]}
-        for variable in self.model.variables:
-            if id(variable) not in known:
-                variable.assign([rng.integers(2**31), 0])
+        # Keras lists one twice if two layers share it.
+        states = {id(variable): variable for variable in self.model.variables}
+        for variable in [*self.model.weights, *self.model.metrics_variables]:
+            states.pop(id(variable), None)
+        for state in states.values():
+            state.assign([rng.integers(2**31), 0])
         if BACKEND != "tensorflow":  # where `shuffled` takes the seed
             set_seed(int(rng.integers(2**31)))
