@@ -31,7 +31,7 @@ class Options(Trained):
     random: bool = False  # decode random z instead of a plane
     seed: AtLeast0[int] = 0  # of the random z
     traverse: bool = False  # scan every dimension by itself, the most used first
-    image: AtLeast0[int] | None = None  # number of the held-out image to traverse from
+    image: AtLeast0[int] | None = None  # number of the image to traverse from
     show: bool = False  # open the picture in the browser
 
     def __post_init__(self) -> None:
@@ -156,8 +156,8 @@ def choose_plane(
     latent_dim = vae.config.latent_dim
     pictures.check_plane(latent_dim)
     if latent_dim > 2 and not options.dims:
-        dataset = trained.load_images(settings, options.weights, options.data)
-        return pictures.find_plane(vae.encode(dataset.x_test)[0])
+        shown = trained.load_images(settings, options.weights, options.data)
+        return pictures.find_plane(vae.encode(shown.images)[0])
     if options.data:
         raise UserError(NO_IMAGES)
     i, j = options.dims or (0, 1)
@@ -169,11 +169,11 @@ def choose_plane(
 
 def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
     """Return z_mean of the held-out image that --image names, (latent_dim,)."""
-    dataset = trained.load_images(settings, options.weights, options.data)
-    if options.image >= len(dataset.x_test):
-        last = len(dataset.x_test) - 1
+    images = trained.load_images(settings, options.weights, options.data).images
+    if options.image >= len(images):
+        last = len(images) - 1
         raise UserError(f"--image {options.image}: choose from 0 to {last}")
-    return vae.encode(dataset.x_test[options.image :][:1])[0][0]
+    return vae.encode(images[options.image :][:1])[0][0]
 
 
 def main(options: Options) -> None:

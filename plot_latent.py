@@ -78,20 +78,19 @@ def draw_latent_plane(
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    dataset = trained.load_images(settings, options.weights, options.data)
-    z_mean, _ = vae.encode(dataset.x_test)
+    shown = trained.load_images(settings, options.weights, options.data)
+    z_mean, _ = vae.encode(shown.images)
     directions, axis_names = pictures.find_plane(z_mean)
 
     def decode(points):
         return vae.decode(points @ directions)
 
-    kind = "held-out images" if dataset.held_out else "images"
     figure = draw_latent_plane(
         z_mean @ directions.T,
-        dataset.y_test,
-        dataset.class_names,
+        shown.labels,
+        shown.class_names,
         axis_names,
-        f"{len(z_mean):,} {kind} in the latent plane",
+        f"{len(z_mean):,} {shown.kind} in the latent plane",
         decode if options.grid else None,
     )
     pictures.save_picture(figure, options.output, options.show)

@@ -37,8 +37,10 @@ class Hyperparameters:
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
-    image_size: AtLeast1[int] | None = None  # height and width of a folder's images; 28
-    color: bool = False  # keep the colors of a folder's images
+    # How to read pictures: height and width, by default 28
+    image_size: AtLeast1[int] | tuple[AtLeast1[int], AtLeast1[int]] | None = None
+    color: bool = False  # keep their colors
+    background: Literal["white", "black"] = "white"  # behind transparent pixels
 
     def stored(self) -> dict:
         """Return these options as a dictionary, without those that Config adds."""
@@ -293,15 +295,16 @@ def load_vae(path: str = cli.WEIGHTS) -> tuple[VAE, dict]:
     settings, _ = weights.read(path)
     vae = VAE(settings["image_shape"], cli.make(Config, settings["config"]))
     weights.load(vae, path)
-    return vae, settings
+    return vae, settings | {"config": vae.config.stored()}
 
 
 def main(config: Config) -> None:
-    dataset = data.load(config.data, config.image_size, config.color)
-    run = training.start(config.resolve(len(dataset.x_train)), dataset)
+    dataset = data.load(config.data, config.image_size, config.color, config.background)
+    images = dataset.train.images
+    run = training.start(config.resolve(len(images)), dataset)
     set_seed(config.seed)
-    vae = VAE(dataset.x_train.shape[1:], run.config)
-    vae.adapt(dataset.x_train)
+    vae = VAE(images.shape[1:], run.config)
+    vae.adapt(images)
     compile_vae(vae, len(run.images), fine=bool(config.snapshots))
     done = run.restore(vae) if config.resume else 0  # epochs
     with run.callbacks() as callbacks:

@@ -27,10 +27,10 @@ def main(output: str, *runs: str) -> None:
     for above, below, run in zip(planes, samples, runs, strict=True):
         title, path = run.rsplit("=", 1)
         vae, settings = load_vae(path)
-        held_out = trained.load_images(settings, path)
-        shown = np.random.default_rng(0).permutation(len(held_out.x_test))[:4000]
-        points, _ = vae.encode(held_out.x_test[shown])
-        labels, names = held_out.y_test[shown], held_out.class_names
+        shown = trained.load_images(settings, path)
+        some = np.random.default_rng(0).permutation(len(shown.images))[:4000]
+        points, _ = vae.encode(shown.images[some])
+        labels, names = shown.labels[some], shown.class_names
         reach = pictures.find_reach(points)
         pictures.draw_clusters(above, points, labels, names, reach, area=8)
         above.set_title(title)

@@ -23,7 +23,7 @@ def main(table: str, path: str, output: str) -> None:
     vae, settings = load_vae(path)
     with open(table, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:COUNT]  # extras.evaluate sorts them by loss
-    held_out = trained.load_images(settings, path).x_test
+    held_out = trained.load_images(settings, path).images
     images = held_out[[int(row["index"]) for row in rows]]
     decoded = vae.decode(vae.encode(images)[0])
     figure = Figure(figsize=(COUNT, 2.5), layout="compressed")

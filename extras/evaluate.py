@@ -2,7 +2,8 @@
 
     python -m extras.evaluate
     python -m extras.evaluate --samples 1000 --json report.json
-    python -m extras.evaluate --csv images.csv     a line per image
+    python -m extras.evaluate --csv images.csv     a line per image, with its file
+    python -m extras.evaluate --data new/          other images
 
 The loss of training is only a bound on −log p(x). The report compares it with an
 importance-weighted estimate, which gets closer with more samples, and for two latent
@@ -14,6 +15,7 @@ from typing import Annotated
 
 from support import cli
 from support.cli import AtLeast0, AtLeast1
+from support.errors import UserError
 from support.trained import Trained
 
 
@@ -24,6 +26,11 @@ class Options(Trained):
     seed: AtLeast0[int] = 0  # of the samples
     json: Annotated[str, cli.writable(".json")] | None = None  # also write the report
     csv: cli.NewTable | None = None  # write a line per image to this file
+    all: bool = False  # in the table, also the images that the model was trained on
+
+    def __post_init__(self) -> None:
+        if self.all and not self.csv:
+            raise UserError("--all is about the table: add --csv FILE.csv")
 
 
 import json
@@ -33,17 +40,17 @@ import numpy as np
 from rich.progress import track
 from scipy import spatial, stats
 
-from support import data, files, trained
-from support.backend import Tensor, keras, ops, to_pixels
+from support import files, trained
+from support.arrays import Part
+from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import on_terminal
+from support.quadrature import integrate
+from support.trained import Shown
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBORS = 5
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000  # latent points decoded at once, which bounds the memory
-BAR = {"transient": True, "disable": not on_terminal()}  # of the progress bars
-TOLERANCE = 0.05  # nats that halving the step of the quadrature may still change
-POINTS = 1000  # of its grid, at most, along either axis
 LABELS = {  # of the losses, as the report prints them
     "loss": "training loss, β = {beta:g}",
     "negative_bound": "negative bound, −ELBO",
@@ -82,7 +89,12 @@ def importance_weights(
 
 
 def sampled_losses(
-    vae: VAE, x: Tensor, z_mean: Tensor, z_log_sigma: Tensor, samples: int, seed: int
+    vae: VAE,
+    images: np.ndarray,
+    z_mean: Tensor,
+    z_log_sigma: Tensor,
+    samples: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the reconstruction term and an estimate of −log p(x), in nats, (n,) each.
 
@@ -90,10 +102,12 @@ def sampled_losses(
     is never below −log p(x), and falls with more samples (Burda et al., theorem 1).
     """
     generator = keras.random.SeedGenerator(seed)
-    parts = min(len(x), math.ceil(len(x) * samples / DECODED))
+    parts = min(len(images), math.ceil(len(images) * samples / DECODED))
+    parts = np.array_split(np.arange(len(images)), parts)
+    bar = {"transient": True, "disable": not on_terminal()}
     reconstructions, estimates = [], []
-    for part in track(np.array_split(np.arange(len(x)), parts), "sampling", **BAR):
-        arrays = x[part], z_mean[part], z_log_sigma[part]
+    for part in track(parts, "sampling", **bar):
+        arrays = to_pixels(images[part]), z_mean[part], z_log_sigma[part]
         draws = importance_weights(vae, *arrays, samples, generator)
         reconstruction, log_w = map(ops.convert_to_numpy, draws)
         reconstructions.append(reconstruction.mean(axis=1))
@@ -101,97 +115,116 @@ def sampled_losses(
     return np.concatenate(reconstructions), np.concatenate(estimates)
 
 
-def quadrature(vae: VAE, x: np.ndarray, reach: float, step: float) -> np.ndarray:
-    """Return −log p(x) = −log ∫ p(x|z) p(z) dz of each image, in nats.
+def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | None:
+    """Return −log p(x) = −log ∫ p(x|z) p(z) dz of each image, in nats, by quadrature.
 
-    Sum over a square grid of the latent plane, [−reach, reach] in both dimensions.
+    The integral is over a square, from −reach to reach in both latent dimensions.
+    Returns None if the square is too large, or if the p(z|x) are too narrow.
     """
-    axis = np.arange(-reach, reach + step, step, dtype="float32")
-    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    parts = np.array_split(grid, max(1, len(grid) // 2000))
-    log_p, x = np.full(len(x), -np.inf), ops.convert_to_tensor(x)
-    for z in track([*map(ops.convert_to_tensor, parts)], "integrating", **BAR):
-        logits = vae.decoder(z)
-        log_prior = log_normal(z, 0.0, ops.zeros_like(z)) + 2 * math.log(step)
-        # log p(x|z) is linear in x: one product for all images and points.
-        black = reconstruction_loss(0.0, logits)
-        joint = ops.matmul(x, ops.transpose(logits)) - black + log_prior
-        log_p = np.logaddexp(log_p, ops.convert_to_numpy(ops.logsumexp(joint, axis=1)))
-    return -log_p
+    last = vae.decoder.get_layer("logits")
+    # log p(x|z) = x·logits − Σ softplus(logits) is linear in x. Where the logits are
+    # K·h + b, it is (x·K)·h + x·b − Σ softplus: one short product per image and z.
+    if type(last) is layers.Dense and last.activation is keras.activations.linear:
+        inner, (kernel, bias) = keras.Model(vae.decoder.input, last.input), last.weights
+    else:
+        inner, kernel, bias = vae.decoder, None, None
+
+    def terms(z):
+        h = inner(z)
+        logits = h if kernel is None else ops.matmul(h, kernel) + bias
+        log_prior = log_normal(z, 0.0, ops.zeros_like(z))
+        return h, log_prior - reconstruction_loss(0.0, logits)
+
+    def project(batch):
+        x = to_pixels(batch)
+        if kernel is None:
+            return x, ops.zeros(len(x))
+        return ops.matmul(x, ops.transpose(kernel)), ops.sum(x * bias, axis=-1)
+
+    g, offset = in_batches(project, images)
+    log_p = integrate(lambda z: in_batches(terms, z), g, reach)
+    return None if log_p is None else -(log_p + offset)
 
 
-def exact_losses(vae: VAE, x: np.ndarray, z_mean: np.ndarray) -> np.ndarray | None:
-    """Return −log p(x) by quadrature, with steps halved until it changes no more."""
-    reach, step, before = max(5.0, np.abs(z_mean).max() + 1), 0.1, np.inf
-    while 2 * reach / step <= POINTS:
-        losses = quadrature(vae, x, reach, step)
-        if abs(losses.mean() - before) < TOLERANCE:
-            return losses
-        step, before = step / 2, losses.mean()
-    return None
-
-
-def neighbors_vote(vae: VAE, dataset: data.Dataset, z_mean: np.ndarray) -> float | None:
+def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
     """Return the share of held-out labels that the nearest training images get right.
 
     NEIGHBORS of them vote, by their distance in latent space.
     """
-    known = dataset.y_train
-    if known is None or dataset.y_test is None or len(known) < NEIGHBORS:
+    train = shown.train
+    if train is None or train.labels is None or len(train.labels) < NEIGHBORS:
         return None
-    tree = spatial.cKDTree(vae.encode(dataset.x_train)[0])
+    if shown.labels is None:
+        return None
+    tree = spatial.cKDTree(vae.encode(train.images)[0])
     _, nearest = tree.query(z_mean, NEIGHBORS)
-    votes = stats.mode(known[nearest], axis=1).mode
-    return float((votes == dataset.y_test).mean())
+    votes = stats.mode(train.labels[nearest], axis=1).mode
+    return float((votes == shown.labels).mean())
 
 
-def evaluate_images(
+def image_losses(
     vae: VAE, images: np.ndarray, samples: int = 200, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Return arrays with an entry per image: z_mean, sigma and the losses in LABELS.
 
-    "kl_per_dimension" has shape (n, latent_dim). "quadrature" and "gap" are missing if
-    exact_losses has no result.
+    "kl_per_dimension" has shape (n, latent_dim). There is no "quadrature" or "gap".
     """
-    x = ops.convert_to_numpy(to_pixels(images))
     z_mean, log_sigma = vae.encode(images)
     # Each dimension by itself: the sum over the last axis has one term.
     parameters = [ops.convert_to_tensor(p[..., None]) for p in (z_mean, log_sigma)]
     terms = ops.convert_to_numpy(kl_divergence(*parameters))
     kl = terms.sum(axis=1)
-    reconstruction, estimate = sampled_losses(vae, x, z_mean, log_sigma, samples, seed)
-    result = {"z_mean": z_mean, "sigma": np.exp(log_sigma), "kl_per_dimension": terms}
-    result |= {
+    drawn = sampled_losses(vae, images, z_mean, log_sigma, samples, seed)
+    reconstruction, estimate = drawn
+    return {
+        "z_mean": z_mean,
+        "sigma": np.exp(log_sigma),
+        "kl_per_dimension": terms,
         "loss": reconstruction + vae.config.beta * kl,
         "negative_bound": reconstruction + kl,
         "reconstruction": reconstruction,
         "kl": kl,
         "importance_weighted": estimate,
     }
-    if z_mean.shape[1] == 2 and (exact := exact_losses(vae, x, z_mean)) is not None:
-        result |= {"quadrature": exact, "gap": reconstruction + kl - exact}
-    return result
 
 
-def summarize(vae: VAE, dataset: data.Dataset, images: dict, samples: int) -> dict:
+def evaluate_images(
+    vae: VAE, images: np.ndarray, samples: int = 200, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return image_losses and, of two latent dimensions, "quadrature" and "gap".
+
+    They are missing if exact_losses has no result.
+    """
+    losses = image_losses(vae, images, samples, seed)
+    z_mean = losses["z_mean"]
+    if z_mean.shape[1] == 2:
+        reach = max(5.0, np.abs(z_mean).max() + 1)
+        if (exact := exact_losses(vae, images, reach)) is not None:
+            gap = losses["negative_bound"] - exact
+            losses |= {"quadrature": exact, "gap": gap}
+    return losses
+
+
+def summarize(vae: VAE, shown: Shown, images: dict, samples: int) -> dict:
     """Return what the script prints: losses are pairs of mean and standard error."""
+    count = len(shown.images)
     losses = dict.fromkeys(LABELS)
     variances = images["z_mean"].var(axis=0)
-    active = int((variances > ACTIVE).sum()) if len(dataset.x_test) > 1 else None
+    active = int((variances > ACTIVE).sum()) if count > 1 else None
     for name in losses.keys() & images.keys():
-        error = images[name].std() / len(dataset.x_test) ** 0.5
+        error = images[name].std() / count**0.5
         losses[name] = [float(images[name].mean()), float(error)]
     return {
-        "images": len(dataset.x_test),
-        "held_out": dataset.held_out,
-        "binary": bool(np.isin(dataset.x_test, (0, 255)).all()),
+        "images": count,
+        "held_out": shown.held_out,
+        "binary": bool(np.isin(shown.images, (0, 255)).all()),
         "samples": samples,
         "beta": vae.config.beta,
         "noise": vae.config.noise,
         **losses,
         "kl_per_dimension": images["kl_per_dimension"].mean(axis=0).tolist(),
         "active_dimensions": active,
-        "neighbors_vote": neighbors_vote(vae, dataset, images["z_mean"]),
+        "neighbors_vote": neighbors_vote(vae, shown, images["z_mean"]),
     }
 
 
@@ -225,31 +258,45 @@ def print_report(summary: dict) -> None:
         print("      log-likelihoods: train with --binarize for that")
 
 
-def write_csv(path: str, dataset: data.Dataset, images: dict) -> None:
-    """Write a line per image, sorted by loss, the highest first."""
+def table(
+    part: Part, class_names: list[str] | None, losses: dict, more: dict[str, str]
+) -> list[dict]:
+    """Return a line per image of a part. more: columns with the same in every line."""
     rows = []
-    for i in np.argsort(-images["loss"], kind="stable"):
-        row = {"index": i, "label": ""}
-        if dataset.y_test is not None:
-            row["label"] = dataset.class_names[dataset.y_test[i]]
-        for name in "z_mean", "sigma":
-            row |= {f"{name}_{j}": f"{z:.4f}" for j, z in enumerate(images[name][i])}
-        for name in "reconstruction", "kl", "loss":
-            row[name] = f"{images[name][i]:.4f}"
+    for i, name in enumerate(part.names):
+        label = "" if part.labels is None else class_names[part.labels[i]]
+        row = {"index": i, "file": name, **more, "label": label}
+        for column in "z_mean", "sigma":
+            row |= {
+                f"{column}_{j}": f"{z:.4f}" for j, z in enumerate(losses[column][i])
+            }
+        row |= {c: f"{losses[c][i]:.4f}" for c in ("reconstruction", "kl", "loss")}
         rows.append(row)
-    files.write_table(path, rows)
+    return rows
 
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    dataset = trained.load_images(settings, options.weights, options.data)
-    images = evaluate_images(vae, dataset.x_test, options.samples, options.seed)
-    summary = summarize(vae, dataset, images, options.samples)
+    shown = trained.load_images(settings, options.weights, options.data, True)
+    images = evaluate_images(vae, shown.images, options.samples, options.seed)
+    summary = summarize(vae, shown, images, options.samples)
     if options.json:
         with files.replacing(options.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + "\n")
     if options.csv:
-        write_csv(options.csv, dataset, images)
+        parts = {"test": shown, "train": shown.train if options.all else None}
+        rows = []
+        for name, part in parts.items():
+            if part:
+                losses = images
+                if part is not shown:
+                    losses = image_losses(
+                        vae, part.images, options.samples, options.seed
+                    )
+                more = {"part": name} if options.all else {}
+                rows += table(part, shown.class_names, losses, more)
+        rows.sort(key=lambda row: -float(row["loss"]))
+        files.write_table(options.csv, rows)
     print_report(summary)
 
 

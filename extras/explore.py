@@ -32,13 +32,13 @@ import webbrowser
 import numpy as np
 from matplotlib.colors import to_hex
 
-from support import data, files, page_data, pictures, trained
+from support import files, page_data, pictures, trained
 from support.errors import UserError
 from vae_mnist import VAE, load_vae
 
 Array = np.ndarray
 PAGE = pathlib.Path(pictures.__file__).with_name("page")
-IMAGES = 2000  # held-out images in the page, at most …
+IMAGES = 2000  # images in the page, at most …
 PIXELS = 2_000_000  # … and numbers in them
 SECONDS = 20  # that the page's tour takes
 
@@ -66,9 +66,9 @@ def check_names(script: str) -> None:
         raise ValueError(f"several modules of the page define {twice}")
 
 
-def make_page(vaes: list[VAE], names: list[str], dataset: data.Dataset) -> str:
-    """Return the HTML of the page for models and their held-out images."""
-    images, labels, classes = dataset.x_test, dataset.y_test, dataset.class_names or []
+def make_page(vaes: list[VAE], names: list[str], shown: trained.Shown) -> str:
+    """Return the HTML of the page for models and their images."""
+    images, labels, classes = shown.images, shown.labels, shown.class_names or []
     named = [] if labels is None or len(classes) > pictures.LEGEND else classes
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
@@ -113,17 +113,17 @@ def names_of(paths: tuple[str, ...], vaes: list[VAE]) -> list[str]:
 
 
 def main(options: Options) -> None:
-    vaes, dataset = [], None
+    vaes, shown = [], None
     for path in options.weights:
         vae, settings = load_vae(path)
         pictures.check_plane(vae.config.latent_dim)
         vaes.append(vae)
         images = trained.load_images(settings, path, options.data)
-        dataset = dataset or images
-        if not np.array_equal(dataset.x_test, images.x_test):
+        shown = shown or images
+        if not np.array_equal(shown.images, images.images):
             first = options.weights[0]
             raise UserError(f"{first} and {path} were trained on different images")
-    page = make_page(vaes, names_of(options.weights, vaes), dataset)
+    page = make_page(vaes, names_of(options.weights, vaes), shown)
     with files.replacing(options.output) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"wrote {options.output}")

@@ -134,19 +134,19 @@ def main(options: Options) -> None:
     if len({weights.read(path)[0]["run"] for path in paths}) > 1:
         raise UserError(f"{options.folder} has snapshots of several runs: remove some")
     vae, settings = load_vae(paths[-1])
-    dataset = trained.load_images(settings, options.folder, options.data)
-    plane, axis_names = pictures.find_plane(vae.encode(dataset.x_test)[0])
-    chosen = np.random.default_rng(0).permutation(len(dataset.x_test))[:IMAGES]
-    images = dataset.x_test[chosen]
-    labels = None if dataset.y_test is None else dataset.y_test[chosen]
+    shown = trained.load_images(settings, options.folder, options.data)
+    plane, axis_names = pictures.find_plane(vae.encode(shown.images)[0])
+    chosen = np.random.default_rng(0).permutation(len(shown.images))[:IMAGES]
+    images = shown.images[chosen]
+    labels = None if shown.labels is None else shown.labels[chosen]
     vae.compile(optimizer=None)
     bar = {"disable": not on_terminal(), "transient": True}
     frames = [
-        make_frame(vae, path, dataset.x_test, images, plane)
+        make_frame(vae, path, shown.images, images, plane)
         for path in track(paths, "decoding", **bar)
     ]
-    loss = "held-out loss" if dataset.held_out else "loss"
-    figures = draw_frames(frames, labels, dataset.class_names, axis_names, loss)
+    loss = "held-out loss" if shown.held_out else "loss"
+    figures = draw_frames(frames, labels, shown.class_names, axis_names, loss)
     write_film(iter(track(figures, "drawing", len(frames), **bar)), options.output)
 
 

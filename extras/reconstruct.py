@@ -1,12 +1,13 @@
-"""Draw held-out images above their reconstructions.
+"""Draw images above their reconstructions: held-out ones, or your own.
 
     python -m extras.reconstruct
+    python -m extras.reconstruct --data me.png
     python -m extras.reconstruct --noise 0.5      and between them, what the encoder saw
 
 With --noise the encoder sees only noisy images: Gaussian noise of that standard
 deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
 trained with --noise, its own is the default. Prints how far the noisy and the
-reconstructed images are from the originals, averaged over all held-out images.
+reconstructed images are from the originals, averaged over all images.
 """
 
 from dataclasses import dataclass
@@ -30,17 +31,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from support import pictures, trained
-from support.backend import in_batches, keras, to_pixels
+from support.backend import in_batches, keras, ops, to_pixels
 from support.noise import add_noise
 from vae_mnist import load_vae
 
 COLUMNS = 20  # images side by side
 MAX_HEIGHT = 40  # of a picture, in inches
-
-
-def mean_squared_error(images: np.ndarray, originals: np.ndarray) -> float:
-    """Return the squared difference, averaged over all pixels."""
-    return float(np.mean((images - originals) ** 2, dtype="float64"))
 
 
 def psnr(error: float) -> float:
@@ -80,7 +76,7 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    images = trained.load_images(settings, options.weights, options.data).x_test
+    images = trained.load_images(settings, options.weights, options.data).images
     noise = vae.config.noise if options.noise is None else options.noise
     generator = keras.random.SeedGenerator(options.seed)
 
@@ -88,24 +84,25 @@ def main(options: Options) -> None:
         x = to_pixels(batch)
         encoder_input = add_noise(x, noise, generator) if noise else x
         z_mean, _ = vae.encoder(encoder_input)
-        return x, encoder_input, keras.ops.sigmoid(vae.decoder(z_mean))
+        return x, encoder_input, ops.sigmoid(vae.decoder(z_mean))
 
-    x, encoder_input, decoded = in_batches(reconstruct, images)
-    rows = {"original": x, f"noise {noise:g}": encoder_input, "reconstruction": decoded}
-    if not noise:
-        del rows["noise 0"]
+    def squared_errors(batch):
+        x, *others = reconstruct(batch)
+        return tuple(ops.mean((other - x) ** 2, axis=-1) for other in others)
+
+    names = "original", f"noise {noise:g}", "reconstruction"
     # Spread over all images: some data sets are sorted by class.
     count = min(options.count, len(images))
-    shown = np.arange(count) * len(images) // count
-    shape = (count, *vae.image_shape)
-    figure = draw_rows({name: row[shown].reshape(shape) for name, row in rows.items()})
-    pictures.save_picture(figure, options.output, options.show)
-    for name, row in rows.items():
-        if name != "original":
-            error = mean_squared_error(row, x)
-            print(
-                f"{name:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB"
-            )
+    chosen = images[np.arange(count) * len(images) // count]
+    rows = dict(zip(names, in_batches(reconstruct, chosen), strict=True))
+    errors = dict(zip(names[1:], in_batches(squared_errors, images), strict=True))
+    if not noise:
+        del rows[names[1]], errors[names[1]]
+    rows = {name: row.reshape(chosen.shape) for name, row in rows.items()}
+    pictures.save_picture(draw_rows(rows), options.output, options.show)
+    for name, squares in errors.items():
+        error = float(squares.mean(dtype="float64"))
+        print(f"{name:16} mean squared error {error:.4f}  PSNR {psnr(error):.2f} dB")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,29 @@
-"""Arrays of images and labels: their pixels, their classes, and what is held out."""
+"""Arrays of images and labels: which is which, their pixels, their classes."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from support.errors import UserError, explain
+from support.errors import UserError, note
 
-Arrays = dict[str, np.ndarray]  # some of x_train, y_train, x_test, y_test
+# Words in the names of arrays and folders
+PART = r"[xy]?(train|test|val)(?:ing|id|idation|set)?[xy]?"
+LABELS = r"y(train|test|val)?|(train|test|val)y|labels?|targets?"
+IMAGES = r"x(train|test|val)?|(train|test|val)x|ims?|imgs?|images?|pixels|data"
+BITS = (10, 12, 14, 16)  # that a camera or a scanner may use of 16
+DARK = 64  # a quarter of white
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images, uint8, (n, H, W) or (n, H, W, 3)."""
+
+    images: np.ndarray
+    labels: np.ndarray | None  # in a Dataset numbers of classes, from 0
+    names: list[str]  # each image's file, or its place in an array
 
 
 def printable(text: object) -> str:
@@ -13,64 +32,197 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
-def assemble(source: str, arrays: Arrays) -> tuple:
-    """Return x_train, y_train, x_test, y_test and class_names, as in a Dataset.
+def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Move the wanted rows of an array to its front, in place. Return them, a view."""
+    for new, old in enumerate(np.flatnonzero(wanted)):
+        if new != old:
+            rows[new] = rows[old]
+    return rows[: np.count_nonzero(wanted)]
 
-    Without x_test, hold out every fifth image.
-    Raises UserError if the arrays are not images and labels, or do not fit together.
+
+def has_word(name: str, pattern: str) -> re.Match | None:
+    """Return the first match of a word in a name: x_train has x and train."""
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("t10k", "test")
+    matches = (re.fullmatch(pattern, word) for word in re.findall("[a-z]+", words))
+    return next(filter(None, matches), None)
+
+
+def find_part(name: str) -> str | None:
+    """Return "train", "test" or "val" if a name says so: x_train, Testing, val2017."""
+    match = has_word(name, PART)
+    return match and match[1]
+
+
+def used_parts(parts: Iterable[str]) -> list[str]:
+    """Return those of "train", "test" and "val" to use: "val" only without "test"."""
+    held_out = "test" if "test" in parts else "val"
+    return [part for part in ("train", held_out) if part in parts]
+
+
+def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
+    """Return which arrays are the images and, if there are any, the labels of a part.
+
+    shapes: of the arrays, by name. Returns {"train": ["x_train", "y_train"], …}, or {}
+    if several arrays of a part could be its images.
     """
-    if "x_train" not in arrays:
-        raise UserError(f"{source} has no training images: add x_train or train-images")
-    parts = []
-    for part in ["train", "test"] if "x_test" in arrays else ["train"]:
-        x = check_images(arrays[f"x_{part}"], f"x_{part} in {source}")
-        y = arrays.get(f"y_{part}")
-        if y is not None and y.shape != (len(x),):
-            raise UserError(
-                f"y_{part} in {source} has shape {y.shape}: give {(len(x),)}"
-            )
-        parts.append((x, y))
-    if len(parts) == 1:
-        if len(x) < 5:
-            raise UserError(f"{source} has fewer than 5 images: add more")
-        fifth = np.arange(len(x)) % 5 == 4
-        parts = [(x[mask], None if y is None else y[mask]) for mask in (~fifth, fifth)]
-    (x_train, y_train), (x_test, y_test) = parts
-    if x_train.shape[1:] != x_test.shape[1:]:
-        shapes = f"{x_train.shape[1:]} in x_train, {x_test.shape[1:]} in x_test"
-        raise UserError(f"{source} has images of different shapes: {shapes}")
-    labels = [y for _, y in parts if y is not None]
-    if not labels:
-        return x_train, None, x_test, None, None
-    problem = f"y_train and y_test in {source} do not fit together"
-    with explain(problem, kinds=(TypeError, ValueError)):
-        classes, numbers = np.unique(np.concatenate(labels), return_inverse=True)
-    y_train = None if y_train is None else numbers[: len(x_train)]
-    y_test = None if y_test is None else numbers[-len(x_test) :]
-    names = [printable(label) for label in classes]
-    return x_train, y_train, x_test, y_test, names
+
+    def narrow(names: list[str], wanted: Callable) -> list[str]:
+        return list(filter(wanted, names)) or names
+
+    roles = {}
+    for part in "train", "test", "val":
+        names = [name for name in shapes if (find_part(name) or "train") == part]
+        # np.savez(path, images, labels) calls them arr_0 and arr_1.
+        labels = [n for n in names if has_word(n, LABELS) or n == "arr_1"]
+        labels = [name for name in labels if len(shapes[name]) <= 2]
+        images = [name for name in names if name not in labels]
+        images = narrow(images, lambda name: len(shapes[name]) >= 3)
+        images = narrow(images, lambda name: has_word(name, IMAGES))
+        images = narrow(images, lambda name: len(shapes[name]) == 2)
+        if len(images) > 1:
+            return {}
+        if images:
+            roles[part] = images + labels[:1]
+    return roles
 
 
-def check_images(images: np.ndarray, name: str) -> np.ndarray:
-    """Return images as uint8, (n, H, W) or (n, H, W, 3), or raise UserError.
+def is_square(number: int) -> bool:
+    """Return whether so many pixels can be a square image."""
+    return number >= 16 and math.isqrt(number) ** 2 == number
 
-    Pixels may be integers from 0 to 255, floats from 0 to 1, or booleans.
+
+def to_images(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an array as (n, H, W) or (n, H, W, 3), or raise UserError.
+
+    Rows of pixels whose number is a square become squares.
     """
-    if images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    shape, kind = images.shape, images.dtype.kind
-    if 0 in shape or not (len(shape) == 3 or len(shape) == 4 and shape[3] == 3):
-        raise UserError(f"{name} has shape {shape}: give (n, H, W) or (n, H, W, 3)")
-    if kind not in "biuf":
-        raise UserError(f"{name} has dtype {images.dtype}: give integers or floats")
-    low, high, white = images.min(), images.max(), 255 if kind in "iu" else 1
+    shape = array.shape
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} has dtype {array.dtype}: give integers or floats")
+    if len(shape) == 4 and shape[3] == 1:
+        return to_images(array[..., 0], name)
+    if len(shape) == 2 and is_square(shape[1]):
+        side = math.isqrt(shape[1])
+        note(f"{name} has rows of {shape[1]} pixels: taken as images of {side}×{side}")
+        return to_images(array.reshape(-1, side, side), name)
+    gray = len(shape) == 3 and shape[2] > 4
+    if 0 in shape or not (gray or len(shape) == 4 and shape[3] == 3):
+        raise UserError(f"{name} has shape {shape}: {advise_shape(shape)}")
+    return array
+
+
+def advise_shape(shape: tuple[int, ...]) -> str:
+    """Return what to do with an array of a shape that is not one of images."""
+    if len(shape) == 4 and shape[1] in (1, 3) and 0 not in shape:
+        return "its channels come first, so give np.moveaxis(x, 1, -1)"
+    if len(shape) == 4 and shape[3] in (2, 4):
+        kept = ":3" if shape[3] == 4 else "0"
+        return f"leave its transparency out, so give x[..., {kept}]"
+    if len(shape) == 4 and shape[2] in (1, 3) and 0 not in shape:
+        return "its images come last, so give np.moveaxis(x, -1, 0)"
+    if len(shape) == 3 and shape[2] in (3, 4) and 0 not in shape:
+        return "if it is one image in color, give x[None, ..., :3]"
+    if len(shape) == 2 and 0 not in shape:
+        advice = "if each row is an image, give x.reshape(-1, H, W)"
+        return f"{advice}; a table or a time series is not images"
+    return "give (n, H, W) or (n, H, W, 3)"
+
+
+def to_bytes(
+    arrays: list[np.ndarray], source: str, bits: int | None = None
+) -> tuple[list[np.ndarray], int | None]:
+    """Return pixels as uint8, and of how many bits they were, if of more than 8.
+
+    Pixels may be floats from 0 to 1, booleans, integers from 0 to 255, or larger ones
+    of 10 to 16 bits; all arrays are scaled alike. Integers of 0 and 1 are taken as
+    black and white. bits: of the images of a model. Raises UserError for others.
+    """
+    integers = [array for array in arrays if array.dtype.kind in "iu"]
+    wide = any(array.itemsize > 1 for array in integers)
+    high = max((int(array.max()) for array in integers), default=0)
+    white = 255
+    if high == 1:
+        note(f"{source} has only pixels of 0 and 1: taken as black and white")
+        white = 1
+    elif wide and (bits or 255 < high < 2**16):
+        bits = bits or bits_of(high)
+        white = 2**bits - 1
+        note_bits(bits, high)
+    scaled = [
+        scale(array, white if array.dtype.kind in "iu" else 1, source, bool(bits))
+        for array in arrays
+    ]
+    brightest = max(int(array.max()) for array in scaled)
+    if brightest < DARK:
+        highest = max(float(array.max()) for array in arrays)
+        note_darkness(brightest, f"if {highest:g} is white, divide the pixels by it")
+    return scaled, bits
+
+
+def bits_of(brightest: int) -> int:
+    """Return how many bits of 16 a camera uses: the smallest number that is enough."""
+    return next(bits for bits in BITS if brightest < 2**bits)
+
+
+def note_bits(bits: int, brightest: int) -> None:
+    """Say how pixels of more than 8 bits were scaled."""
+    white = 2**bits - 1
+    clipped = ", which was clipped" if brightest > white else ""
+    note(f"white is {white} ({bits} bits); the brightest pixel is {brightest}{clipped}")
+
+
+def note_darkness(brightest: int, advice: str) -> None:
+    """Say that images are too dark for their loss to mean anything."""
+    problem = f"no pixel is brighter than {brightest} of 255"
+    note(f"{problem}, so any model of them has a low loss: {advice}")
+
+
+def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
+    """Return 255·array/white as uint8. Raise UserError for pixels beyond 0 to white.
+
+    clip: whether integers may be beyond white.
+    """
+    if array.dtype == "uint8" and white == 255:
+        return array
+    low, high = array.min(), array.max()
+    if clip and array.dtype.kind in "iu":
+        high = min(high, white)
     if not (low >= 0 and high <= white):  # NaN, too
-        problem = f"{name} has {images.dtype} pixels from {low:g} to {high:g}"
-        advice = "give integers from 0 to 255 or floats from 0 to 1"
-        if kind == "f" and low >= 0 and 1 < high <= 255:
-            advice = "divide them by 255"
-        raise UserError(f"{problem}: {advice}")
-    if white == 255 and high == 1:
-        raise UserError(f"{name} has only pixels of 0 and 1: multiply them by 255")
-    scaled = images if white == 255 else np.rint(images * 255)
-    return scaled.astype("uint8", copy=False)
+        problem = f"{source} has {array.dtype} pixels from {low:g} to {high:g}"
+        raise UserError(f"{problem}: {advise_range(array.dtype.kind, low, high)}")
+    scaled = np.empty(array.shape, "uint8")
+    for i in range(0, len(array), 1000):  # so that floats take little memory
+        share = np.minimum(array[i : i + 1000] / white, 1)
+        scaled[i : i + 1000] = np.rint(255 * share)
+    return scaled
+
+
+def advise_range(kind: str, low: float, high: float) -> str:
+    """Return how to get pixels into the range of integers, "i" or "u", or floats."""
+    if not np.isfinite([low, high]).all():
+        return "replace what is not a number or infinite: np.nan_to_num(x)"
+    if kind == "f" and low >= 0:
+        return f"divide them by {255 if 64 < high <= 255 else high:g}"
+    if kind == "f" and low >= -1 and high <= 1:
+        return "give (x + 1) / 2"
+    advice = f"give np.interp(x, [{low:g}, {high:g}], [0, 1])"
+    return f"{advice}; a table or a time series is not images"
+
+
+def to_labels(labels: np.ndarray, count: int, name: str) -> np.ndarray | None:
+    """Return a label per image, shape (count,), of a column or of one-hot rows.
+
+    Return None for others, such as several labels per image, and say so.
+    Raises UserError if their number is another.
+    """
+    if labels.shape[:1] != (count,):
+        shape, wanted = labels.shape, (count,)
+        raise UserError(f"{name} has shape {shape}: give {wanted}, a label per image")
+    if labels.size == count:
+        return labels.reshape(count)
+    if labels.dtype.kind in "biuf":
+        rows = labels.reshape(count, -1)
+        if np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all():
+            return rows.argmax(axis=1)
+    note(f"left out {name} of shape {labels.shape}: give a class per image, or one-hot")
+    return None

@@ -2,89 +2,197 @@
 
 import os
 import socket
-import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from support.errors import UserError
+from support import arrays, images, readers
+from support.arrays import Part
+from support.errors import UserError, explain, note
+from support.images import Format
 
-NAMES = ("mnist", "fashion_mnist", "mnist_sample")
 SAMPLE = os.path.join(os.path.dirname(__file__), "mnist_sample.npz")
-FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100", "mnist_sample")
+CLASSES = {  # whose names are not their numbers
+    "fashion_mnist": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,"
+    "Ankle boot",
+    "cifar10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
+}
+SOURCES = (
+    f"{', '.join(NAMES)}, a folder of images or of IDX files, an image, or an .npz,"
+    " .npy or .csv file"
+)
+SAVE = 'np.save("images.npy", {}), and give --data images.npy'
+RECIPES = {  # for files that are not read as they are
+    ".mat": SAVE.format('scipy.io.loadmat("PATH")["NAME OF THE IMAGES"]'),
+    ".h5": SAVE.format('h5py.File("PATH")["NAME OF THE IMAGES"][()]'),
+    ".amat": SAVE.format('np.loadtxt("PATH", dtype="uint8")'),
+    ".pt": SAVE.format('torch.load("PATH").numpy()'),
+    ".parquet": 'for i, image in enumerate(pandas.read_parquet("PATH")["image"]):'
+    ' open(f"photos/{i}.png", "wb").write(image["bytes"]); then give --data photos',
+    ".zip": "unpack it, python -m zipfile -e PATH images, and give --data images",
+    ".tar": "unpack it, python -m tarfile -e PATH images, and give --data images",
+}
+SAME = {".hdf5": ".h5", ".hdf": ".h5", ".txt": ".amat", ".tgz": ".tar", ".gz": ".tar"}
+RECIPES |= {ending: RECIPES[other] for ending, other in SAME.items()}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images, uint8, (n, H, W) or (n, H, W, 3), and their classes, numbers from 0."""
+    """Images and their classes."""
 
-    x_train: np.ndarray
-    y_train: np.ndarray | None  # None if there are no labels
-    x_test: np.ndarray
-    y_test: np.ndarray | None
-    class_names: list[str] | None
+    train: Part
+    test: Part | None  # None if `read` finds no such part; `load` then makes one
+    class_names: list[str] | None  # None if there are no labels
     source: str  # what `load` takes to read the same images again
-    held_out: bool = True  # whether x_test is known to contain no training image
-
-    def checksum(self) -> int:
-        """Return a CRC-32 that identifies the images and their split."""
-        checksum = zlib.crc32(str((self.x_train.shape, self.x_test.shape)).encode())
-        for images in (self.x_train, self.x_test):
-            checksum = zlib.crc32(np.ascontiguousarray(images), checksum)
-        return checksum
+    bits: int | None = None  # of the pixels before they became bytes, if over 8
+    checksum: int = 0  # of the images and of what their split depends on
 
 
 def load(
-    source: str | None = None, image_size: int | None = None, color: bool = False
+    source: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    color: bool = False,
+    background: str = "white",
 ) -> Dataset:
-    """Load a data set: one of NAMES, an .npz file, or a folder of IDX files or images.
+    """Load a data set: one of NAMES, a file, or a folder. Return both of its parts.
 
     By default load mnist or, if it cannot be downloaded, mnist_sample.
-    image_size, color: how to read a folder of images; by default 28×28 and gray.
+    image_size, color, background: how to read pictures; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    from support import readers  # Here, so that checking --data is quick.
-
-    if (image_size or color) and not readers.is_image_folder(source or ""):
-        problem = "--image-size and --color are for folders of images"
+    size = image_size or 28
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    form = Format(size, color, background)
+    if (image_size or form != Format()) and not is_pictures(source):
+        problem = "--image-size, --color and --background are for pictures"
         raise UserError(f"{problem}: leave them out for {source or 'mnist'}")
     if source is None:
         try:
-            return download("mnist")
+            return read("mnist", form)
         except UserError as error:
-            print(f"note: {error}; using mnist_sample instead", file=sys.stderr)
+            note(f"{error}; using mnist_sample instead")
             source = "mnist_sample"
+    dataset = read(source, form)
+    return dataset if dataset.test else hold_out(dataset)
+
+
+def read(source: str, form: Format) -> Dataset:
+    """Read a data set. Its `test` is None if it has a single part.
+
+    form: how to read pictures.
+    """
     check_source(source)
-    if source == "mnist_sample":
-        return Dataset(*readers.read(SAMPLE), source)
-    if source in NAMES:
-        return download(source)
-    path = os.path.realpath(source)
-    return Dataset(*readers.read(path, image_size or 28, color), path)
+    names, bits = None, None
+    if source in NAMES and source != "mnist_sample":
+        parts = download(source)
+        names = CLASSES[source].split(",") if source in CLASSES else None
+    else:
+        path = SAMPLE if source == "mnist_sample" else source
+        if is_pictures(path):
+            parts, bits = images.read(path, form)
+        else:
+            parts, bits = readers.read(path, form.bits)
+    return assemble(source, parts, names, bits)
+
+
+def is_pictures(source: str | None) -> bool:
+    """Return whether a source is an image file, or a folder without files of arrays."""
+    if source and os.path.isdir(source):
+        return not readers.find_files(source)
+    return bool(source) and source not in NAMES and images.is_picture(source)
+
+
+def assemble(
+    source: str, parts: list[Part], names: list[str] | None, bits: int | None
+) -> Dataset:
+    """Return a Dataset of one or two parts, with numbers for labels.
+
+    names: of the classes; by default, the labels.
+    Raises UserError if the parts do not fit together.
+    """
+    shapes = [part.images.shape[1:] for part in parts]
+    if len(set(shapes)) > 1:
+        problem = f"{source} has images of different shapes"
+        raise UserError(f"{problem}: {shapes[0]} to train on, {shapes[1]} to test on")
+    labels = [part.labels for part in parts if part.labels is not None]
+    if labels:
+        with explain(f"the labels in {source} do not fit together", kinds=TypeError):
+            classes = np.unique(np.concatenate(labels))
+        names = names or [arrays.printable(label) for label in classes]
+        parts = [
+            part
+            if part.labels is None
+            else replace(part, labels=np.searchsorted(classes, part.labels))
+            for part in parts
+        ]
+    checksum = zlib.crc32(str(tuple(part.images.shape for part in parts)).encode())
+    for part in parts:
+        checksum = zlib.crc32(np.ascontiguousarray(part.images), checksum)
+    if len(parts) == 1 and labels:  # on which the split depends
+        checksum = zlib.crc32(parts[0].labels.astype("<i8"), checksum)
+    train, test = (*parts, None)[:2]
+    source = source if source in NAMES else os.path.realpath(source)
+    return Dataset(train, test, names if labels else None, source, bits, checksum)
+
+
+def hold_out(dataset: Dataset) -> Dataset:
+    """Move a fifth of the images from the training to a test part, the same each time.
+
+    They are drawn at random, in proportion to the classes. Saves memory by moving the
+    images within their array. Raises UserError if there are fewer than five.
+    """
+    part = dataset.train
+    count = len(part.images)
+    if count < 5:
+        raise UserError(f"{dataset.source} has fewer than 5 images: add more")
+    order = np.random.default_rng(0).permutation(count)
+    if part.labels is not None:
+        order = order[np.argsort(part.labels[order], kind="stable")]
+    held_out = np.zeros(count, bool)
+    held_out[order[4::5]] = True
+    test = part.images[held_out]
+    train = arrays.keep(part.images, ~held_out)
+
+    def those(chosen, images):
+        labels = None if part.labels is None else part.labels[chosen]
+        names = [part.names[i] for i in np.flatnonzero(chosen)]
+        return Part(images, labels, names)
+
+    return replace(dataset, train=those(~held_out, train), test=those(held_out, test))
 
 
 def check_source(source: str) -> None:
-    """Raise UserError if `load` cannot read a source."""
-    is_file = source.endswith(".npz") and os.path.isfile(source)
-    if source not in NAMES and not is_file and not os.path.isdir(source):
-        problem = "is not a data set" if os.path.exists(source) else "does not exist"
-        names = f"{', '.join(NAMES)}, an .npz file, or a folder of IDX files or images"
-        raise UserError(f"{source} {problem}: give --data {names}")
+    """Raise UserError, with what to do, if `load` cannot read a source."""
+    if source in NAMES or os.path.isdir(source):
+        return
+    ending = os.path.splitext(source)[1].lower()
+    readable = source.lower().endswith(readers.ENDINGS) or images.is_picture(source)
+    if not os.path.isfile(source):
+        problem = "is no file" if os.path.exists(source) else "does not exist"
+        raise UserError(f"{source} {problem}: give --data {SOURCES}")
+    if ending in RECIPES and not readable or ending in (".h5", ".hdf"):
+        recipe = RECIPES[ending].replace("PATH", source)
+        raise UserError(f"{source} is not read as it is: {recipe}")
+    if not readable:
+        raise UserError(f"{source} is not a data set: give --data {SOURCES}")
 
 
-def download(name: str) -> Dataset:
-    """Load MNIST or Fashion-MNIST, which Keras downloads once."""
+def download(name: str) -> list[Part]:
+    """Load a data set that Keras downloads once."""
     from support.backend import keras  # This takes seconds.
 
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(10)  # Keras would wait forever.
     try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        loaded = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare one, "URL fetch ... -- reason".
         reason = str(error).rpartition(" -- ")[2]
         raise UserError(f"cannot download {name}: {reason}") from error
     finally:
         socket.setdefaulttimeout(timeout)
-    names = FASHION.split(",") if name == "fashion_mnist" else list("0123456789")
-    return Dataset(x_train, y_train, x_test, y_test, names, name)
+    return [
+        Part(x, y.ravel(), [f"x_{part}[{i}]" for i in range(len(x))])
+        for part, (x, y) in zip(("train", "test"), loaded, strict=True)
+    ]

@@ -34,7 +34,7 @@ class Distributed:
             raise UserError("--distributed found a single device: see docs/backends.md")
         self.process = jax.process_index()
         self.processes = jax.process_count()
-        if min(len(dataset.x_train), len(dataset.x_test)) < devices:
+        if min(len(dataset.train.images), len(dataset.test.images)) < devices:
             raise UserError(f"--distributed: fewer images than {devices} devices")
         if spare := config.batch_size % devices:
             if config.resume:
@@ -47,7 +47,7 @@ class Distributed:
         keras.distribution.set_distribution(data_parallel)
         self.images, self.held_out = (
             x[: len(x) // devices * devices][self.process :: self.processes]
-            for x in (dataset.x_train, dataset.x_test)
+            for x in (dataset.train.images, dataset.test.images)
         )
         batch_size = config.batch_size // self.processes
         self.config = dataclasses.replace(config, batch_size=batch_size)

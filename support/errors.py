@@ -31,6 +31,11 @@ def explain(
         raise UserError(f"{problem}: {reason}" + (advice and f"; {advice}")) from error
 
 
+def note(text: str) -> None:
+    """Print what a user should know about their data, in one line."""
+    print("note:", text, file=sys.stderr)
+
+
 def on_terminal() -> bool:
     """Return whether stdout is a terminal. Under pythonw there is none at all."""
     return bool(sys.stdout and sys.stdout.isatty())

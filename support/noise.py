@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from support.backend import BACKEND, Tensor, in_batches, keras, ops, to_pixels
+from support.backend import BACKEND, Tensor, keras, ops, to_pixels
 
 
 def sample_pixels(x: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
@@ -30,11 +30,10 @@ def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
     return getattr(tf.random, f"stateless_{kind}")(shape, state, alg="philox")
 
 
-def binarize(images: np.ndarray, seed: int) -> np.ndarray:
-    """Return uint8 images with sampled pixels, 0 or 255, always the same ones."""
+def binarize(images: np.ndarray, seed: int) -> None:
+    """Sample the pixels of uint8 images, in place, as 0 or 255, always the same."""
     generator = keras.random.SeedGenerator(seed)
-
-    def sample(batch):
-        return ops.cast(255 * sample_pixels(to_pixels(batch), generator), "uint8")
-
-    return in_batches(sample, images).reshape(images.shape)
+    for i in range(0, len(images), 1000):
+        batch = images[i : i + 1000]
+        sampled = sample_pixels(to_pixels(batch), generator)
+        batch[:] = 255 * ops.convert_to_numpy(sampled).reshape(batch.shape)

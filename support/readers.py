@@ -1,27 +1,32 @@
-"""Read files into arrays: x_train and, if they exist, y_train, x_test and y_test."""
+"""Files of arrays, .npz, .npy, .csv and IDX: the images and the labels in them."""
 
+import csv
+import functools
 import glob
 import gzip
+import itertools
 import os
-import pathlib
-import sys
 import zipfile
 import zlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.progress import track
 
-from support.arrays import Arrays, assemble, printable
-from support.errors import UserError, explain, on_terminal
+from support import arrays
+from support.arrays import Part, is_square
+from support.errors import UserError, explain, note
+from support.images import is_picture
 
-NAMES = ("x_train", "y_train", "x_test", "y_test")
+TABLES = (".csv", ".csv.gz")
+ENDINGS = (".npz", ".npy", *TABLES)
 # What gzip, zipfile and NumPy raise about damaged files, and about those that promise
 # more than there is
 DAMAGED = (
     OSError,
     EOFError,
     IndexError,
+    KeyError,
     MemoryError,
     NotImplementedError,
     RuntimeError,
@@ -29,121 +34,211 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
+ADVICE = "write it with np.savez(path, x_train=images)"
+TABLE = "it needs a row per image: pixels and, if you have them, a column label"
+LINES = 5000  # of a table, read at once
+LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
+NO_PIXELS = (*LABEL_COLUMNS, "", "unnamed: 0", "index", "id")  # other columns
 
 
-def is_image_folder(path: str) -> bool:
-    """Return whether a path is a folder without IDX files."""
-    return os.path.isdir(path) and not find_idx(path)
+class Stored(NamedTuple):
+    """An array in a file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    load: Callable[[], np.ndarray]
 
 
-def read(path: str, size: int = 28, color: bool = False) -> tuple:
-    """Read a file or a folder: return x_train, y_train, x_test, y_test, class_names.
+def in_memory(array: np.ndarray) -> Stored:
+    return Stored(array.shape, array.dtype, lambda: array)
 
-    size, color: how to read a folder of images.
-    Raises UserError if there are no images, or if they do not fit together.
+
+def find_files(folder: str) -> list[str]:
+    """Return the files of arrays in a folder, sorted; none if it is one of images.
+
+    Besides IDX files these are only those without pictures or folders beside them,
+    where a table may be a list of the pictures.
     """
-    if is_image_folder(path):
-        arrays = read_image_folder(path, size, color)
-    elif os.path.isdir(path):
-        arrays = read_idx_folder(path)
-    else:
-        arrays = read_npz(path)
-    return assemble(path, arrays)
+    entries = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
+    files = [entry for entry in entries if os.path.isfile(entry)]
+    if idx := [file for file in files if "-ubyte" in os.path.basename(file)]:
+        return idx
+    if len(files) < len(entries) or any(map(is_picture, files)):
+        return []
+    return [file for file in files if file.endswith(ENDINGS)]
 
 
-def read_npz(path: str) -> Arrays:
-    """Read an .npz file in the layout of Keras' mnist.npz."""
-    advice = "write it with np.savez(path, x_train=images)"
-    with explain(f"cannot read {path}", advice, DAMAGED):
-        zipfile.ZipFile(path).close()  # NumPy takes any other file for a pickle.
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in NAMES if name in file}
+def read(path: str, bits: int | None = None) -> tuple[list[Part], int | None]:
+    """Read a file of arrays or a folder of them: return its parts, and their bits.
+
+    The second part, if there is one, is for tests. bits: of the images of a model, if
+    they have more than 8.
+    Raises UserError if there are no images, or none that a VAE can be trained on.
+    """
+    stored = find_arrays(path)
+    shapes = {name: s.shape for name, s in stored.items() if not s.dtype.hasobject}
+    roles = arrays.find_roles(shapes)
+    if not roles:
+        held = [f"{name} {s.shape} {s.dtype}" for name, s in stored.items()]
+        held = ", ".join(held[:9]) + ", …" * (len(held) > 9)
+        problem = f"cannot find the images in {path}: it holds {held}"
+        if any(s.dtype.hasobject for s in stored.values()):
+            problem += "; objects, such as images of different sizes, are not read"
+        raise UserError(f"{problem}; {ADVICE}")
+    used = arrays.used_parts(roles)
+    for part in roles.keys() - set(used):
+        name = roles[part][0]
+        note(f"left out {name} in {path}, {shapes[name][0]:,} images")
+
+    def load(name: str) -> np.ndarray:
+        with explain(f"cannot read {path}", ADVICE, DAMAGED):
+            return stored[name].load()
+
+    def describe(name: str) -> str:
+        return path if name == os.path.basename(path) else f"{name} in {path}"
+
+    images = [
+        arrays.to_images(load(roles[part][0]), describe(roles[part][0]))
+        for part in used
+    ]
+    images, bits = arrays.to_bytes(images, path, bits)
+    parts = []
+    for part, pixels in zip(used, images, strict=True):
+        name, *others = roles[part]
+        labels = [
+            arrays.to_labels(load(other), len(pixels), describe(other))
+            for other in others
+        ]
+        names = [f"{name}[{i}]" for i in range(len(pixels))]
+        parts.append(Part(pixels, labels[0] if labels else None, names))
+    return parts, bits
 
 
-def find_idx(folder: str) -> list[pathlib.Path]:
-    """Return the IDX files in a folder, sorted by name."""
-    return sorted(filter(os.path.isfile, pathlib.Path(folder).glob("*idx[13]-ubyte*")))
+def find_arrays(path: str) -> dict[str, Stored]:
+    """Return the arrays in a file, or in the files of a folder, by name."""
+    files = find_files(path) if os.path.isdir(path) else [path]
+    names = [os.path.basename(file) for file in files]
+    if "ubyte" in names[0]:
+        return {name: in_memory(array) for name, array in read_idx(files).items()}
+    if len(files) > 1 and any(name.endswith(TABLES) for name in names):
+        raise UserError(f"{path} holds {', '.join(names)}: give one of these files")
+    stored = {}
+    for file, name in zip(files, names, strict=True):
+        if name.endswith(".npz"):
+            inside = read_npz(file)
+            # A name such as kmnist-train-imgs.npz says more than arr_0.
+            alone = len(inside) == 1 and len(files) > 1
+            stored |= {name if alone else key: value for key, value in inside.items()}
+        elif name.endswith(".npy"):
+            stored[name] = read_npy(file)
+        else:
+            stored |= {k: in_memory(array) for k, array in read_table(file).items()}
+    return stored
 
 
-def read_idx_folder(folder: str) -> Arrays:
+def read_npz(path: str) -> dict[str, Stored]:
+    """Return the arrays in an .npz file, not yet loaded, nor unpickled."""
+    with explain(f"cannot read {path}", ADVICE, DAMAGED), zipfile.ZipFile(path) as file:
+        stored = {}
+        for member in file.namelist():
+            with file.open(member) as content:
+                name = member.removesuffix(".npy")
+                stored[name] = read_header(content, functools.partial(load, path, name))
+        return stored
+
+
+def load(path: str, name: str) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as file:
+        return file[name]
+
+
+def read_npy(path: str) -> Stored:
+    """Return the array in an .npy file, not yet loaded."""
+    advice = "write it with np.save(path, images)"
+    with explain(f"cannot read {path}", advice, DAMAGED), open(path, "rb") as file:
+        return read_header(file, lambda: np.load(path, allow_pickle=False))
+
+
+def read_header(file, load: Callable[[], np.ndarray]) -> Stored:
+    """Return what the header of an .npy file says."""
+    version = np.lib.format.read_magic(file)
+    read = {1: np.lib.format.read_array_header_1_0}
+    read |= {2: np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read[version[0]](file)
+    return Stored(shape, dtype, load)
+
+
+def read_idx(paths: list[str]) -> dict[str, np.ndarray]:
     """Read MNIST, Fashion-MNIST, KMNIST, or the first of the EMNIST sets."""
-    arrays = {}
-    for path in find_idx(folder):
-        letter = "x" if "images" in path.name else "y"
-        name = letter + ("_train" if "train" in path.name else "_test")
-        if name not in arrays:
-            arrays[name] = read_idx(path)
-    return arrays
+    found = {}
+    for path in paths:
+        file = os.path.basename(path)
+        letter = "x" if "images" in file else "y"
+        name = letter + ("_train" if "train" in file else "_test")
+        if name not in found:
+            found[name] = read_idx_file(path)
+    return found
 
 
-def read_idx(path: pathlib.Path) -> np.ndarray:
+def read_idx_file(path: str) -> np.ndarray:
     """Read an IDX file of bytes: http://yann.lecun.com/exdb/mnist has the format."""
-    open_file = gzip.open if path.suffix == ".gz" else open
+    open_file = gzip.open if path.endswith(".gz") else open
     readable = explain(f"cannot read {path}", "download it again", DAMAGED)
     with readable, open_file(path, "rb") as file:
-        content = file.read()
+        content = bytearray(file.read())
         if content[2] != 8:
             raise ValueError(f"its values are of type {content[2]}, not bytes")
         shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
         array = np.frombuffer(content, "uint8", offset=4 + shape.nbytes)
         array = array.reshape(shape.tolist())
-    if path.name.startswith("emnist-") and array.ndim == 3:  # stored by columns
-        array = array.swapaxes(1, 2)
+    if os.path.basename(path).startswith("emnist-") and array.ndim == 3:
+        array = array.swapaxes(1, 2)  # which is stored by columns
     return array
 
 
-def read_image_folder(folder: str, size: int, color: bool) -> Arrays:
-    """Read a folder of images, sorted by name; its subfolders, if any, are classes.
+def read_table(path: str) -> dict[str, np.ndarray]:
+    """Read a CSV file with a row per image and, optionally, a column of labels.
 
-    Ignore hidden files. Say on stderr how many others were skipped, and why.
+    Without a header the first column holds labels if that makes the others a square.
     """
-    folder = pathlib.Path(folder)
-    paths = map(folder.joinpath, glob.glob("**", root_dir=folder, recursive=True))
-    paths = sorted(p for p in paths if os.path.isfile(p) or not os.access(p, os.R_OK))
-    if not paths:
-        raise UserError(f"{folder} has no readable files: put images there")
-    has_classes = any(path.parent != folder for path in paths)
-    images, labels, skipped = [], [], []
-    for path in track(paths, "reading", disable=not on_terminal()):
-        name = path.relative_to(folder)
-        try:
-            image = read_image(path, size, color)
-            if has_classes and path.parent == folder:
-                raise ValueError("not in the folder of a class")
-            images.append(image)
-            labels.append(name.parts[0])
-        except UnidentifiedImageError:
-            skipped.append(f"{name}: not an image")
-        except Exception as error:  # Pillow raises dozens of kinds.
-            skipped.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    open_file = gzip.open if path.endswith(".gz") else open
+    readable = explain(f"cannot read {path}", TABLE, DAMAGED)
+    with readable, open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
+        line = file.readline()
+        separator = max(",;\t", key=line.count)
+        header = next(csv.reader([line], delimiter=separator), [])
+        labels = [i for i, h in enumerate(header) if h.lower() in LABEL_COLUMNS][:1]
+        pixels = [i for i, h in enumerate(header) if h.lower() not in NO_PIXELS]
+        if all(map(is_number, header)):
+            file.seek(0)
+            if not is_square(len(header)) and is_square(len(header) - 1):
+                note(f"took the first column of {path} for labels")
+                labels, pixels = [0], pixels[1:]
+        read = functools.partial(
+            np.loadtxt, delimiter=separator, quotechar='"', comments=None, ndmin=2
+        )
+        rows, classes = [], []
+        while lines := list(itertools.islice(file, LINES)):
+            values = read(lines, usecols=pixels, dtype="float32")
+            with np.errstate(invalid="ignore"):
+                small = values.astype("uint8")
+            rows.append(small if (small == values).all() else values)
+            if labels:
+                classes.append(read(lines, usecols=labels, dtype=str))
+        if not rows:
+            raise ValueError("it has no rows")
+    name = os.path.basename(path)
+    table = {name: np.concatenate(rows)}
+    if labels:
+        column = np.concatenate(classes)
+        is_whole = np.char.isdigit(column).all()
+        table[f"{name} label"] = column.astype(int) if is_whole else column
+    return table
 
-    if skipped:
-        note = f"skipped {len(skipped)} of {len(paths)} files ({printable(skipped[0])}"
-        note += ", ...)" if len(skipped) > 1 else ")"
-        if not images:
-            raise UserError(f"{folder} has no images that Pillow can read: {note}")
-        print("note:", note, file=sys.stderr)
-    arrays = {"x_train": np.stack(images)}
-    return arrays | {"y_train": np.array(labels)} if has_classes else arrays
 
-
-def read_image(path: pathlib.Path, size: int, color: bool) -> np.ndarray:
-    """Read an image as uint8, (size, size) or (size, size, 3).
-
-    Rotate it by its EXIF data, put transparent pixels on white, and crop to its center.
-    """
-    image = Image.open(path)
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # whose I is 16 bits
-        raise ValueError("32-bit pixels, whose range is unknown")
-    image.draft(None, (2 * size, 2 * size))  # Decode a large JPEG at a smaller scale.
-    image = ImageOps.exif_transpose(image)
-    if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip at 255
-        pixels = np.asarray(image) / (1 if image.mode == "F" else 2**16 - 1)
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN, too
-            raise ValueError("floats outside 0 to 1")
-        image = Image.fromarray(np.rint(255 * pixels).astype("uint8"))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    image = image.convert("RGB" if color else "L")
-    return np.asarray(ImageOps.fit(image, (size, size)))
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

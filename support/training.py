@@ -31,14 +31,15 @@ class Run:
 
     def __init__(self, config, dataset: Dataset):
         self.config = config
-        self.images = dataset.x_train
-        self.held_out = dataset.x_test
+        self.images = dataset.train.images
+        self.held_out = dataset.test.images
         self.checkpoint = weights.checkpoint_of(config.weights)
         self.history = []
         self.settings = {
             "config": config.stored() | {"data": dataset.source},
-            "image_shape": list(dataset.x_train.shape[1:]),
-            "checksum": dataset.checksum(),
+            "image_shape": list(self.images.shape[1:]),
+            "checksum": dataset.checksum,
+            "bits": dataset.bits,
             "run": secrets.token_hex(8),
         }
         if config.resume:

@@ -58,12 +58,12 @@ def train_with_keras(dataset, config, name):
             seconds.append(time.perf_counter() - self.start)
 
     seconds = []
-    vae = vae_mnist.VAE(dataset.x_train.shape[1:], config)
-    vae.adapt(dataset.x_train)
-    vae_mnist.compile_vae(vae, len(dataset.x_train))
+    images, held_out = dataset.train.images, dataset.test.images
+    vae = vae_mnist.VAE(images.shape[1:], config)
+    vae.adapt(images)
+    vae_mnist.compile_vae(vae, len(images))
     if name == "plain":
         vae.compile(vae.optimizer, jit_compile=False)
-    images, held_out = dataset.x_train, dataset.x_test
     history = vae_mnist.fit_vae(vae, images, held_out, callbacks=[Stopwatch()])
     return seconds, history.history["val_loss"][-1]
 
@@ -73,8 +73,8 @@ def train_with_torch(dataset, config):
     import torch
     from torch import nn
 
-    images = torch.from_numpy(dataset.x_train).flatten(1)
-    held_out = torch.from_numpy(dataset.x_test).flatten(1)
+    images = torch.from_numpy(dataset.train.images).flatten(1)
+    held_out = torch.from_numpy(dataset.test.images).flatten(1)
     pixels = images.shape[1]
     encode, decode = nn.Linear(pixels, 256), nn.Linear(2, 256)
     to_mean, to_log_sigma = nn.Linear(256, 2), nn.Linear(256, 2)
@@ -125,7 +125,7 @@ def multiply_matrices(dataset, config):
     seconds = []
     for _ in range(config.epochs):
         start = time.perf_counter()
-        for _ in range(len(dataset.x_train) // batch):
+        for _ in range(len(dataset.train.images) // batch):
             x @ encoder  # forward
             h @ decoder
             h.T @ gradient  # backward: the decoder's kernel,

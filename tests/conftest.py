@@ -92,7 +92,7 @@ def save_untrained(vae, path, source, **settings):
     known = {
         "config": vae.config.stored() | {"data": str(source)},
         "image_shape": vae.image_shape,
-        "checksum": data.load(str(source)).checksum() if os.path.exists(source) else 0,
+        "checksum": data.load(str(source)).checksum if os.path.exists(source) else 0,
         "run": "test",
     }
     weights.save(vae, path, known | settings, [])

@@ -22,10 +22,11 @@ SHARES = """
 import json, sys
 import numpy as np
 from support import data, training
+from support.arrays import Part
 from vae_mnist import Config
 images, held_out, batch_size = map(int, sys.argv[1:])
-x_train, x_test = (np.arange(n)[:, None, None] for n in (images, held_out))
-dataset = data.Dataset(x_train, None, x_test, None, None, "numbers")
+train, test = (Part(np.arange(n)[:, None, None], None, []) for n in (images, held_out))
+dataset = data.Dataset(train, test, None, "numbers")
 config = Config(distributed=True, batch_size=batch_size or None).resolve(images)
 run = training.start(config, dataset)
 print(json.dumps([run.images.ravel().tolist(), run.held_out.ravel().tolist(),

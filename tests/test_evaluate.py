@@ -9,12 +9,14 @@ import pytest
 from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
 
 from extras import evaluate
-from support import data
+from support.arrays import Part
 from support.backend import set_seed
+from support.trained import Shown
 from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 2, (400, 30)).astype("float32")
+IMAGES = np.uint8(255 * PIXELS).reshape(-1, 6, 5)
 
 
 def random_vae(scale):
@@ -34,8 +36,8 @@ def random_vae(scale):
 
 def losses(vae, z_mean, z_log_sigma, samples):
     parameters = (np.float32(p) for p in (z_mean, z_log_sigma))
-    pixels = PIXELS[: len(z_mean)]
-    return evaluate.sampled_losses(vae, pixels, *parameters, samples, seed=0)
+    images = IMAGES[: len(z_mean)]
+    return evaluate.sampled_losses(vae, images, *parameters, samples, seed=0)
 
 
 def test_where_the_decoder_ignores_z_everything_is_known():
@@ -53,7 +55,8 @@ def test_where_the_decoder_ignores_z_everything_is_known():
     assert kl.mean() + 0.5 > averages[0] > averages[1] > averages[2] > averages[3]
     assert averages[1] < kl.mean()
     assert abs(averages[3]) < 0.1
-    assert evaluate.quadrature(vae, pixels, 6.0, 0.1) == pytest.approx(exact, rel=1e-4)
+    found = evaluate.exact_losses(vae, IMAGES[:100], 6.0)
+    assert found == pytest.approx(exact, rel=1e-4)
 
 
 def test_quadrature_equals_brute_force_over_the_prior():
@@ -63,37 +66,19 @@ def test_quadrature_equals_brute_force_over_the_prior():
     weights = np.exp(log_p - log_p.max(axis=1, keepdims=True))
     expected = -(np.log(weights.mean(axis=1)) + log_p.max(axis=1))
     errors = weights.std(axis=1) / weights.mean(axis=1) / len(z) ** 0.5
-    exact = evaluate.exact_losses(vae, PIXELS[:4], z[:9])
+    exact = evaluate.exact_losses(vae, IMAGES[:4], 5.0)
     assert (np.abs(exact - expected) < 5 * errors + 1e-3).all()
 
 
-@pytest.mark.parametrize(
-    ("z_mean", "asked"),
-    [(np.full((4, 2), 1e9), 0), (np.full((4, 2), np.inf), 0), (np.zeros((4, 2)), 4)],
-)
-def test_the_quadrature_has_an_end(monkeypatch, z_mean, asked):
-    steps = []
-
-    def never_the_same(vae, pixels, reach, step):
-        steps.append(step)
-        return np.full(len(pixels), step)
-
-    monkeypatch.setattr(evaluate, "TOLERANCE", 0)
-    monkeypatch.setattr(evaluate, "quadrature", never_the_same)
-    assert evaluate.exact_losses(None, PIXELS[:4], z_mean) is None
-    assert len(steps) == asked
-
-
-def summary_of(vae, dataset, samples=3, seed=0):
-    images = evaluate.evaluate_images(vae, dataset.x_test, samples, seed)
-    return evaluate.summarize(vae, dataset, images, samples)
+def summary_of(vae, shown, samples=3, seed=0):
+    images = evaluate.evaluate_images(vae, shown.images, samples, seed)
+    return evaluate.summarize(vae, shown, images, samples)
 
 
 def test_the_gap_is_the_divergence_from_the_true_posterior():
     """KL(q(z|x) ‖ p(z|x)) from its definition, on a grid, in float64."""
     vae, decode = random_vae(scale=0.7)
-    images = np.uint8(255 * PIXELS[:5].reshape(5, 6, 5))
-    found = evaluate.evaluate_images(vae, images, samples=5000)
+    found = evaluate.evaluate_images(vae, IMAGES[:5], samples=5000)
     axis = np.arange(-7, 7, 0.05)
     z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     losses = bernoulli_loss(PIXELS[:5, None], decode(z))
@@ -113,17 +98,19 @@ def test_the_gap_is_the_divergence_from_the_true_posterior():
 
 def untrained(latent_dim, **config):
     images, labels = bars(60, 0)
-    dataset = data.Dataset(images, labels, images, labels, ["up", "=1", "b, c"], "bars")
-    return VAE((12, 12), Config((8,), latent_dim, **config)), dataset
+    names = [f"{i}.png" for i in range(60)]
+    train = Part(images, labels, names)
+    shown = Shown(images, labels, names, ["up", "=1", "b, c"], True, train)
+    return VAE((12, 12), Config((8,), latent_dim, **config)), shown
 
 
 def test_collapsed_dimensions_are_counted_and_named(capsys):
-    vae, dataset = untrained(3)
+    vae, shown = untrained(3)
     kernel, bias = vae.encoder.get_layer("z_mean").get_weights()
     kernel[:, 1:] = 0
     kernel[:, 0] *= 10
     vae.encoder.get_layer("z_mean").set_weights([kernel, bias])
-    summary = summary_of(vae, dataset)
+    summary = summary_of(vae, shown)
     assert summary["active_dimensions"] == 1
     assert summary["quadrature"] is summary["gap"] is None
     evaluate.print_report(summary)
@@ -133,8 +120,8 @@ def test_collapsed_dimensions_are_counted_and_named(capsys):
 
 
 def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
-    vae, dataset = untrained(3)
-    one = dataclasses.replace(dataset, x_test=dataset.x_test[:1], y_test=None)
+    vae, shown = untrained(3)
+    one = dataclasses.replace(shown, images=shown.images[:1], labels=None)
     summary = summary_of(vae, one)
     assert summary["active_dimensions"] is None
     evaluate.print_report(summary)
@@ -152,19 +139,19 @@ def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
     ],
 )
 def test_what_a_reader_must_know(capsys, config, note):
-    vae, dataset = untrained(3, **config)
+    vae, shown = untrained(3, **config)
     if config:
-        dataset.x_test[:] = 255 * (dataset.x_test > 99)
-    dataset = dataclasses.replace(dataset, held_out=False)
-    evaluate.print_report(summary_of(vae, dataset))
+        shown.images[:] = 255 * (shown.images > 99)
+    shown = dataclasses.replace(shown, held_out=False)
+    evaluate.print_report(summary_of(vae, shown))
     text = capsys.readouterr().out
     assert text.startswith("60 images ")
     assert text.count("note: ") == 1 and f"note: {note}" in text
 
 
 def test_the_loss_of_training_has_its_own_beta(capsys):
-    vae, dataset = untrained(3, beta=4.0)
-    summary = summary_of(vae, dataset)
+    vae, shown = untrained(3, beta=4.0)
+    summary = summary_of(vae, shown)
     reconstruction, kl = summary["reconstruction"][0], summary["kl"][0]
     assert summary["negative_bound"][0] == pytest.approx(reconstruction + kl)
     assert summary["loss"][0] == pytest.approx(reconstruction + 4 * kl)
@@ -175,42 +162,46 @@ def test_the_loss_of_training_has_its_own_beta(capsys):
 
 
 def test_neighbors_vote():
-    vae, dataset = untrained(2)
-    z_mean, _ = vae.encode(dataset.x_test)
+    vae, shown = untrained(2)
+    z_mean, _ = vae.encode(shown.images)
     distances = np.linalg.norm(z_mean[:, None] - z_mean[None], axis=-1)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :5]
-    votes = [np.bincount(row).argmax() for row in dataset.y_train[nearest]]
-    vote = evaluate.neighbors_vote(vae, dataset, z_mean)
-    assert vote == pytest.approx((votes == dataset.y_test).mean(), abs=0.04)
-    dataset = dataclasses.replace(dataset, y_train=dataset.y_train[:4])  # too few
-    assert evaluate.neighbors_vote(vae, dataset, z_mean) is None
+    votes = [np.bincount(row).argmax() for row in shown.train.labels[nearest]]
+    vote = evaluate.neighbors_vote(vae, shown, z_mean)
+    assert vote == pytest.approx((votes == shown.labels).mean(), abs=0.04)
+    few = Part(shown.images[:4], shown.labels[:4], [])
+    for train in None, few, Part(shown.images, None, []):
+        shown = dataclasses.replace(shown, train=train)
+        assert evaluate.neighbors_vote(vae, shown, z_mean) is None
 
 
-def test_a_line_per_image_the_highest_loss_first(tmp_path):
-    vae, dataset = untrained(3, beta=2.0)
-    images = evaluate.evaluate_images(vae, dataset.x_test, samples=4)
-    evaluate.write_csv(tmp_path / "a.csv", dataset, images)
-    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    places = [int(row["index"]) for row in rows]
-    assert sorted(places) == list(range(60))
+def test_a_line_per_image():
+    vae, shown = untrained(3, beta=2.0)
+    losses = evaluate.image_losses(vae, shown.images, samples=4)
+    rows = evaluate.table(shown, shown.class_names, losses, {"part": "test"})
+    assert list(rows[0])[:4] == ["index", "file", "part", "label"]
+    assert [row.pop("file") for row in rows] == [f"{i}.png" for i in range(60)]
     labels = [row.pop("label") for row in rows]
+    assert labels == [shown.class_names[label] for label in shown.labels]
+    assert {row.pop("part") for row in rows} == {"test"}
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    assert (np.diff(columns["loss"]) <= 0).all()
-    assert labels == [dataset.class_names[label] for label in dataset.y_test[places]]
-    z_mean, z_log_sigma = vae.encode(dataset.x_test[places])
-    dims = range(3)
-    found = np.stack([columns[f"z_mean_{i}"] for i in dims], axis=1)
+    assert columns["index"].tolist() == list(range(60))
+    z_mean, z_log_sigma = vae.encode(shown.images)
+    found = np.stack([columns[f"z_mean_{i}"] for i in range(3)], axis=1)
     np.testing.assert_allclose(found, z_mean, atol=6e-5)
-    found = np.stack([columns[f"sigma_{i}"] for i in dims], axis=1)
+    found = np.stack([columns[f"sigma_{i}"] for i in range(3)], axis=1)
     np.testing.assert_allclose(found, np.exp(z_log_sigma), atol=6e-5)
     kl = gaussian_kl(z_mean, z_log_sigma)
     np.testing.assert_allclose(columns["kl"], kl, atol=1e-4)
     loss = columns["reconstruction"] + 2 * columns["kl"]
     np.testing.assert_allclose(columns["loss"], loss, atol=3e-4)
-    dataset = dataclasses.replace(dataset, y_test=None)
-    evaluate.write_csv(tmp_path / "b.csv", dataset, images)
-    assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith(f"{places[0]},,")
+    unlabeled = dataclasses.replace(shown, labels=None)
+    assert evaluate.table(unlabeled, None, losses, {})[0]["label"] == ""
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def test_prints_what_it_writes(weights, succeeds, here):
@@ -222,8 +213,10 @@ def test_prints_what_it_writes(weights, succeeds, here):
         assert f"{report[name][0]:.2f} ± {report[name][1]:.2f}" in stdout
     assert f"{report['neighbors_vote']:.1%}" in stdout
     assert "60 held-out images" in stdout and "training l" not in stdout
-    losses = np.loadtxt("images.csv", delimiter=",", skiprows=1)[:, -1]
-    assert len(losses) == 60
+    rows = read_csv("images.csv")
+    losses = np.array([float(row["loss"]) for row in rows])
+    assert len(losses) == 60 and (np.diff(losses) <= 0).all()
+    assert {row["file"] for row in rows} == {f"x_test[{i}]" for i in range(60)}
     mean, error = losses.mean(), losses.std() / 60**0.5
     assert report["negative_bound"] == pytest.approx([mean, error], rel=1e-4)
     assert {path.name for path in here.iterdir()} == {"report.json", "images.csv"}

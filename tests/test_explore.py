@@ -20,6 +20,7 @@ from extras import explore
 from support import data, page_data
 from support.backend import keras, layers, set_seed
 from support.errors import UserError
+from support.trained import Shown
 
 try:
     from selenium import webdriver
@@ -169,8 +170,8 @@ class Page:
         self.vae, self.references = vaes[0], [Reference(vae) for vae in vaes]
         self.reference = self.references[0]
         classes = None if labels is None else CLASSES
-        dataset = data.Dataset(images, labels, images, labels, classes, "")
-        self.html = explore.make_page(list(vaes), list("abc")[: len(vaes)], dataset)
+        shown = Shown(images, labels, [], classes, True, None)
+        self.html = explore.make_page(list(vaes), list("abc")[: len(vaes)], shown)
         order = np.random.default_rng(0).permutation(len(images))  # the page's own
         self.images = images[order]
         self.labels = None if labels is None else labels[order]
@@ -256,7 +257,7 @@ class Page:
 
 @pytest.fixture(scope="session")
 def digits():
-    return data.load("mnist_sample").x_test
+    return data.load("mnist_sample").test.images
 
 
 @pytest.fixture(scope="session")
@@ -617,8 +618,8 @@ def test_the_script_writes_one_file_and_names_the_models(succeeds, npz, here):
 def test_a_page_of_constant_images_without_held_out_labels():
     vae, black = make_vae((12, 12)), np.zeros((9, 12, 12), "uint8")
     vae.adapt(black)
-    dataset = data.Dataset(black, np.arange(9), black, None, list("abcdefghi"), "")
-    assert '"names": []' in explore.make_page([vae], ["a"], dataset)
+    shown = Shown(black, None, [], list("abcdefghi"), True, None)
+    assert '"names": []' in explore.make_page([vae], ["a"], shown)
 
 
 def test_what_no_page_can_show(fails, npz, tmp_path):
@@ -653,10 +654,10 @@ def test_no_two_modules_define_the_same_name(monkeypatch, tmp_path, line):
     shutil.copytree(explore.PAGE, tmp_path / "page")
     monkeypatch.setattr(explore, "PAGE", tmp_path / "page")
     images = bars(9, 0)[0]
-    dataset = data.Dataset(images, None, images, None, None, "")
+    shown = Shown(images, None, [], None, True, None)
     with open(tmp_path / "page" / "ink.js", "a") as file:
         file.write("  const z = 1;\n")  # inside of a block
-        explore.make_page([make_vae((12, 12))], ["a"], dataset)
+        explore.make_page([make_vae((12, 12))], ["a"], shown)
         file.write(line + "\n")
     with pytest.raises(ValueError, match=r"\['dot'\]"):
-        explore.make_page([make_vae((12, 12))], ["a"], dataset)
+        explore.make_page([make_vae((12, 12))], ["a"], shown)

@@ -52,7 +52,7 @@ def looks(moments):
     paths = [moments / f"{e}.weights.h5" for e in ("000.00", "000.64", "003.00")]
     vae, settings = load_vae(paths[-1])
     # Each image twenty times, to average over the noise of z.
-    held_out = np.tile(data.load(settings["config"]["data"]).x_test, (20, 1, 1))
+    held_out = np.tile(data.load(settings["config"]["data"]).test.images, (20, 1, 1))
     vae.compile(optimizer=None)
     arrays = held_out, held_out[:20], np.eye(2)
     frames = [film.make_frame(vae, path, *arrays) for path in paths]

@@ -1,0 +1,97 @@
+"""Folders of images: which files there are, and the part and class of each."""
+
+import collections
+import glob
+import os
+import pathlib
+
+from support.arrays import find_part, used_parts
+from support.errors import UserError, note
+
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}  # and hidden files
+Path = tuple[str, ...]  # of a file, within a folder: its folders and its name
+Labels = dict[Path, str | None]  # the class of each file of a part
+
+
+def list_files(folder: str) -> list[Path]:
+    """Return the files in a folder and below it, sorted, but no hidden ones or litter.
+
+    Links to folders are followed.
+    """
+    names = glob.glob("**", root_dir=folder, recursive=True)
+    paths = [pathlib.PurePath(name).parts for name in names]
+    clean = [path for path in paths if not LITTER & {name.lower() for name in path}]
+    return sorted(p for p in clean if not os.path.isdir(os.path.join(folder, *p)))
+
+
+def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:
+    """Return the files of "train" and, if there are parts, of "test" or else "val".
+
+    files: the images in the folder. Its subfolders are classes, or parts with classes.
+    Say on stderr which ones were opened, taken for parts, or left out.
+    Raises UserError if there are images beside a subfolder with images.
+    """
+    opened, paths = open_single(files)
+    if opened:
+        note(f"opened {'/'.join(opened)}, the only folder with images in {folder}")
+    level = find_level(paths)
+    groups = collections.defaultdict(dict)  # by part: file → path without the part
+    for file, path in zip(files, paths, strict=True):
+        part = "train"
+        if level is not None:
+            part = find_part(path[level]) if len(path) > level + 1 else None
+            path = path[:level] + path[level + 1 :]
+        groups[part][file] = path
+    used = used_parts(groups)
+    if level is not None:
+        counts = [
+            f"{part or 'others'} ({len(groups[part]):,} files)" for part in groups
+        ]
+        note(f"folders taken for parts, not classes: {', '.join(counts)}")
+    for part in groups.keys() - set(used):
+        note(f"left out the {len(groups[part]):,} files of {part or 'no part'}")
+    return label_parts({part: groups[part] for part in used}, folder)
+
+
+def open_single(files: list[Path]) -> tuple[list[str], list[Path]]:
+    """Return the folders that hold all files, and the paths of the files below them."""
+    opened = os.path.commonprefix([file[:-1] for file in files])
+    return list(opened), [file[len(opened) :] for file in files]
+
+
+def find_level(paths: list[Path]) -> int | None:
+    """Return where in the paths the parts are: train/CLASS/… or CLASS/train/…"""
+    for level in 0, 1:
+        parts = [find_part(p[level]) if len(p) > level + 1 else None for p in paths]
+        # Beside train and test there may be other folders, but not within a class.
+        if len(set(parts) - {None}) > 1 and (level == 0 or None not in parts):
+            return level
+    return None
+
+
+def label_parts(groups: dict[str, dict[Path, Path]], folder: str) -> dict[str, Labels]:
+    """Return the class of each file: the name of the first folder below its part.
+
+    groups: by part, the path of each file below it. A single class is none.
+    """
+    parts, classes = {}, set()
+    for part, group in groups.items():
+        opened, paths = open_single(list(group.values()))
+        beside = sum(len(path) == 1 for path in paths)
+        if 0 < beside < len(paths):
+            path, file = max(zip(map(len, paths), group, strict=True))
+            inner = os.path.join(folder, *file[: len(file) - path + 1])
+            problem = f"{folder} has {beside:,} images beside a folder with images"
+            advice = "or move it elsewhere to use the images beside it"
+            raise UserError(f"{problem}: give --data {inner} to use those, {advice}")
+        if not beside:
+            classes |= {path[0] for path in paths}
+        # train/good/1.png belongs to the class "good" if test/ has it beside others.
+        name = opened[-1] if opened else None
+        labels = [path[0] if len(path) > 1 else name for path in paths]
+        parts[part] = dict(zip(group, labels, strict=True))
+    for labels in parts.values():
+        for file, label in labels.items():
+            if label not in classes or len(classes) == 1:
+                labels[file] = None
+    return parts
