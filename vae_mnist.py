@@ -225,7 +225,8 @@ class VAE(keras.Model):
         probability p (Hinton 2010, A Practical Guide to Training Restricted Boltzmann
         Machines, section 8.1).
         """
-        some = np.random.default_rng(0).permutation(len(images))[:10_000]  # are enough
+        enough = max(1, 10_000 * 28**2 // images[0].size)  # not all, to save memory
+        some = np.random.default_rng(0).permutation(len(images))[:enough]
         self.encoder.get_layer("normalize").adapt(to_pixels(images[some]))
         white = images.reshape(len(images), -1).sum(axis=0, dtype=float) / 255
         # Laplace's rule of succession: no p is 0 or 1.

@@ -78,24 +78,27 @@ def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
     images = trained.load_images(settings, options.weights, options.data).images
     noise = vae.config.noise if options.noise is None else options.noise
-    generator = keras.random.SeedGenerator(options.seed)
 
-    def reconstruct(batch):
+    def reconstruct(batch, generator):
         x = to_pixels(batch)
         encoder_input = add_noise(x, noise, generator) if noise else x
         z_mean, _ = vae.encoder(encoder_input)
         return x, encoder_input, ops.sigmoid(vae.decoder(z_mean))
 
-    def squared_errors(batch):
-        x, *others = reconstruct(batch)
+    def squared_errors(batch, generator):
+        x, *others = reconstruct(batch, generator)
         return tuple(ops.mean((other - x) ** 2, axis=-1) for other in others)
+
+    def repeatably(function, some):
+        generator = keras.random.SeedGenerator(options.seed)
+        return in_batches(lambda batch: function(batch, generator), some)
 
     names = "original", f"noise {noise:g}", "reconstruction"
     # Spread over all images: some data sets are sorted by class.
     count = min(options.count, len(images))
     chosen = images[np.arange(count) * len(images) // count]
-    rows = dict(zip(names, in_batches(reconstruct, chosen), strict=True))
-    errors = dict(zip(names[1:], in_batches(squared_errors, images), strict=True))
+    rows = dict(zip(names, repeatably(reconstruct, chosen), strict=True))
+    errors = dict(zip(names[1:], repeatably(squared_errors, images), strict=True))
     if not noise:
         del rows[names[1]], errors[names[1]]
     rows = {name: row.reshape(chosen.shape) for name, row in rows.items()}

@@ -29,20 +29,28 @@ def compile_options(
 def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> dict:
     """Return the arguments of Model.fit that feed images in a new order in every epoch.
 
-    On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles.
+    On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles. It
+    takes images from NumPy, ten batches at a time: a copy would double the memory.
     """
     if BACKEND != "tensorflow":
         return {"x": images, "batch_size": batch_size}
     import tensorflow as tf
 
-    def batches(epoch):
+    def take(order):
+        images_in_order = tf.numpy_function(images.__getitem__, [order], images.dtype)
+        return tf.ensure_shape(images_in_order, (None, *images.shape[1:]))
+
+    def batches(some):
+        starts = tf.data.Dataset.range(0, tf.shape(some, tf.int64)[0], batch_size)
+        return starts.map(lambda start: some[start : start + batch_size])
+
+    def shuffle(epoch):
         seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seeds)
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        orders = tf.data.Dataset.from_tensor_slices(order).batch(10 * batch_size)
+        return orders.map(take).flat_map(batches)
 
-    x = tf.constant(images)
-    orders = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches)
-    dataset = orders.map(lambda order: tf.gather(x, order), num_parallel_calls=2)
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(shuffle)
     return {
         "x": dataset.prefetch(tf.data.AUTOTUNE),
         "steps_per_epoch": math.ceil(len(images) / batch_size),

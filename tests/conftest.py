@@ -46,10 +46,10 @@ def idx(array):
 
 
 def save_images(folder, names):
-    """Save gray squares of 30×30 pixels, the first one black, each 3 levels lighter."""
+    """Save gray squares of 30×30 pixels, the first one white, each 3 levels darker."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.new("L", (30, 30), 3 * number).save(folder / name)
+        PIL.Image.new("L", (30, 30), 255 - 3 * number).save(folder / name)
 
 
 def pytest_collection_modifyitems(items):

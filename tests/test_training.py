@@ -220,7 +220,7 @@ def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
     ],
 )
 def test_what_contradicts_the_run_is_a_mistake(finished, fails, more, says):
-    np.savez("other.npz", x_train=np.zeros((20, 12, 12), "uint8"))
+    np.savez("other.npz", x_train=np.full((20, 12, 12), 255, "uint8"))
     fails("vae_mnist.py", *RESUME, *more, says=says)
 
 
