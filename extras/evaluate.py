@@ -41,9 +41,9 @@ from rich.progress import track
 from scipy import spatial, stats
 
 from support import files, trained
-from support.arrays import Part
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import on_terminal
+from support.parts import Part
 from support.quadrature import integrate
 from support.trained import Shown
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent

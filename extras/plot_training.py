@@ -28,8 +28,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from support import pictures, weights
-from support.arrays import printable
-from support.errors import UserError
+from support.errors import UserError, printable
 
 Array = np.ndarray
 

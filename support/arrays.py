@@ -1,89 +1,13 @@
-"""Arrays of images and labels: which is which, their pixels, their classes."""
+"""Arrays of any kind as images, uint8, and as labels."""
 
 import math
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from support.errors import UserError, note
 
-# Words in the names of arrays and folders
-PART = r"[xy]?(train|test|val)(?:ing|id|idation|set)?[xy]?"
-LABELS = r"y(train|test|val)?|(train|test|val)y|labels?|targets?"
-IMAGES = r"x(train|test|val)?|(train|test|val)x|ims?|imgs?|images?|pixels|data"
+ROUNDING = 1e-4  # beyond black and white that is forgiven
 BITS = (10, 12, 14, 16)  # that a camera or a scanner may use of 16
-DARK = 64  # a quarter of white
-
-
-@dataclass(frozen=True)
-class Part:
-    """Images, uint8, (n, H, W) or (n, H, W, 3)."""
-
-    images: np.ndarray
-    labels: np.ndarray | None  # in a Dataset numbers of classes, from 0
-    names: list[str]  # each image's file, or its place in an array
-
-
-def printable(text: object) -> str:
-    """Return str(text) in one line, without control characters."""
-    line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
-def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Move the wanted rows of an array to its front, in place. Return them, a view."""
-    for new, old in enumerate(np.flatnonzero(wanted)):
-        if new != old:
-            rows[new] = rows[old]
-    return rows[: np.count_nonzero(wanted)]
-
-
-def has_word(name: str, pattern: str) -> re.Match | None:
-    """Return the first match of a word in a name: x_train has x and train."""
-    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("t10k", "test")
-    matches = (re.fullmatch(pattern, word) for word in re.findall("[a-z]+", words))
-    return next(filter(None, matches), None)
-
-
-def find_part(name: str) -> str | None:
-    """Return "train", "test" or "val" if a name says so: x_train, Testing, val2017."""
-    match = has_word(name, PART)
-    return match and match[1]
-
-
-def used_parts(parts: Iterable[str]) -> list[str]:
-    """Return those of "train", "test" and "val" to use: "val" only without "test"."""
-    held_out = "test" if "test" in parts else "val"
-    return [part for part in ("train", held_out) if part in parts]
-
-
-def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
-    """Return which arrays are the images and, if there are any, the labels of a part.
-
-    shapes: of the arrays, by name. Returns {"train": ["x_train", "y_train"], …}, or {}
-    if several arrays of a part could be its images.
-    """
-
-    def narrow(names: list[str], wanted: Callable) -> list[str]:
-        return list(filter(wanted, names)) or names
-
-    roles = {}
-    for part in "train", "test", "val":
-        names = [name for name in shapes if (find_part(name) or "train") == part]
-        # np.savez(path, images, labels) calls them arr_0 and arr_1.
-        labels = [n for n in names if has_word(n, LABELS) or n == "arr_1"]
-        labels = [name for name in labels if len(shapes[name]) <= 2]
-        images = [name for name in names if name not in labels]
-        images = narrow(images, lambda name: len(shapes[name]) >= 3)
-        images = narrow(images, lambda name: has_word(name, IMAGES))
-        images = narrow(images, lambda name: len(shapes[name]) == 2)
-        if len(images) > 1:
-            return {}
-        if images:
-            roles[part] = images + labels[:1]
-    return roles
 
 
 def is_square(number: int) -> bool:
@@ -152,10 +76,6 @@ def to_bytes(
         scale(array, white if array.dtype.kind in "iu" else 1, source, bool(bits))
         for array in arrays
     ]
-    brightest = max(int(array.max()) for array in scaled)
-    if brightest < DARK:
-        highest = max(float(array.max()) for array in arrays)
-        note_darkness(brightest, f"if {highest:g} is white, divide the pixels by it")
     return scaled, bits
 
 
@@ -171,12 +91,6 @@ def note_bits(bits: int, brightest: int) -> None:
     note(f"white is {white} ({bits} bits); the brightest pixel is {brightest}{clipped}")
 
 
-def note_darkness(brightest: int, advice: str) -> None:
-    """Say that images are too dark for their loss to mean anything."""
-    problem = f"no pixel is brighter than {brightest} of 255"
-    note(f"{problem}, so any model of them has a low loss: {advice}")
-
-
 def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
     """Return 255·array/white as uint8. Raise UserError for pixels beyond 0 to white.
 
@@ -187,12 +101,12 @@ def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
     low, high = array.min(), array.max()
     if clip and array.dtype.kind in "iu":
         high = min(high, white)
-    if not (low >= 0 and high <= white):  # NaN, too
+    if not (low >= -ROUNDING and high <= white + ROUNDING):  # NaN, too
         problem = f"{source} has {array.dtype} pixels from {low:g} to {high:g}"
         raise UserError(f"{problem}: {advise_range(array.dtype.kind, low, high)}")
     scaled = np.empty(array.shape, "uint8")
     for i in range(0, len(array), 1000):  # so that floats take little memory
-        share = np.minimum(array[i : i + 1000] / white, 1)
+        share = np.clip(array[i : i + 1000] / white, 0, 1)
         scaled[i : i + 1000] = np.rint(255 * share)
     return scaled
 

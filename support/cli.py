@@ -40,9 +40,9 @@ def writable(*endings: str) -> Callable:
 
 
 def is_source(option: str, source: str) -> None:
-    from support import data  # Here, so that --help does not wait for it.
+    from support import sources  # Here, so that --help does not wait for it.
 
-    data.check_source(source)
+    sources.check_source(source)
 
 
 def not_a_file(option: str, folder: str) -> None:

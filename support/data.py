@@ -7,35 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from support import arrays, images, readers
-from support.arrays import Part
-from support.errors import UserError, explain, note
+from support import images, readers
+from support.errors import UserError, explain, note, printable
 from support.images import Format
+from support.parts import Part, keep
+from support.sources import NAMES, check_source, is_pictures
 
 SAMPLE = os.path.join(os.path.dirname(__file__), "mnist_sample.npz")
-NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100", "mnist_sample")
 CLASSES = {  # whose names are not their numbers
     "fashion_mnist": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,"
     "Ankle boot",
     "cifar10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
 }
-SOURCES = (
-    f"{', '.join(NAMES)}, a folder of images or of IDX files, an image, or an .npz,"
-    " .npy or .csv file"
-)
-SAVE = 'np.save("images.npy", {}), and give --data images.npy'
-RECIPES = {  # for files that are not read as they are
-    ".mat": SAVE.format('scipy.io.loadmat("PATH")["NAME OF THE IMAGES"]'),
-    ".h5": SAVE.format('h5py.File("PATH")["NAME OF THE IMAGES"][()]'),
-    ".amat": SAVE.format('np.loadtxt("PATH", dtype="uint8")'),
-    ".pt": SAVE.format('torch.load("PATH").numpy()'),
-    ".parquet": 'for i, image in enumerate(pandas.read_parquet("PATH")["image"]):'
-    ' open(f"photos/{i}.png", "wb").write(image["bytes"]); then give --data photos',
-    ".zip": "unpack it, python -m zipfile -e PATH images, and give --data images",
-    ".tar": "unpack it, python -m tarfile -e PATH images, and give --data images",
-}
-SAME = {".hdf5": ".h5", ".hdf": ".h5", ".txt": ".amat", ".tgz": ".tar", ".gz": ".tar"}
-RECIPES |= {ending: RECIPES[other] for ending, other in SAME.items()}
 
 
 @dataclass(frozen=True)
@@ -97,13 +80,6 @@ def read(source: str, form: Format) -> Dataset:
     return assemble(source, parts, names, bits)
 
 
-def is_pictures(source: str | None) -> bool:
-    """Return whether a source is an image file, or a folder without files of arrays."""
-    if source and os.path.isdir(source):
-        return not readers.find_files(source)
-    return bool(source) and source not in NAMES and images.is_picture(source)
-
-
 def assemble(
     source: str, parts: list[Part], names: list[str] | None, bits: int | None
 ) -> Dataset:
@@ -116,11 +92,16 @@ def assemble(
     if len(set(shapes)) > 1:
         problem = f"{source} has images of different shapes"
         raise UserError(f"{problem}: {shapes[0]} to train on, {shapes[1]} to test on")
+    brightest = max(int(part.images.max()) for part in parts)
+    if brightest < 64:  # a quarter of white
+        problem = f"no pixel is brighter than {brightest} of 255"
+        problem += ", so any model of them has a low loss"
+        note(f"{problem}: if that is white, scale the pixels, such as by x / x.max()")
     labels = [part.labels for part in parts if part.labels is not None]
     if labels:
         with explain(f"the labels in {source} do not fit together", kinds=TypeError):
             classes = np.unique(np.concatenate(labels))
-        names = names or [arrays.printable(label) for label in classes]
+        names = names or [printable(label) for label in classes]
         parts = [
             part
             if part.labels is None
@@ -153,7 +134,7 @@ def hold_out(dataset: Dataset) -> Dataset:
     held_out = np.zeros(count, bool)
     held_out[order[4::5]] = True
     test = part.images[held_out]
-    train = arrays.keep(part.images, ~held_out)
+    train = keep(part.images, ~held_out)
 
     def those(chosen, images):
         labels = None if part.labels is None else part.labels[chosen]
@@ -161,22 +142,6 @@ def hold_out(dataset: Dataset) -> Dataset:
         return Part(images, labels, names)
 
     return replace(dataset, train=those(~held_out, train), test=those(held_out, test))
-
-
-def check_source(source: str) -> None:
-    """Raise UserError, with what to do, if `load` cannot read a source."""
-    if source in NAMES or os.path.isdir(source):
-        return
-    ending = os.path.splitext(source)[1].lower()
-    readable = source.lower().endswith(readers.ENDINGS) or images.is_picture(source)
-    if not os.path.isfile(source):
-        problem = "is no file" if os.path.exists(source) else "does not exist"
-        raise UserError(f"{source} {problem}: give --data {SOURCES}")
-    if ending in RECIPES and not readable or ending in (".h5", ".hdf"):
-        recipe = RECIPES[ending].replace("PATH", source)
-        raise UserError(f"{source} is not read as it is: {recipe}")
-    if not readable:
-        raise UserError(f"{source} is not a data set: give --data {SOURCES}")
 
 
 def download(name: str) -> list[Part]:

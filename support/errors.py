@@ -31,6 +31,12 @@ def explain(
         raise UserError(f"{problem}: {reason}" + (advice and f"; {advice}")) from error
 
 
+def printable(text: object) -> str:
+    """Return str(text) in one line, without control characters."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 def note(text: str) -> None:
     """Print what a user should know about their data, in one line."""
     print("note:", text, file=sys.stderr)

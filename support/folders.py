@@ -5,12 +5,21 @@ import glob
 import os
 import pathlib
 
-from support.arrays import find_part, used_parts
+from PIL import Image
+
 from support.errors import UserError, note
+from support.parts import find_part, used_parts
 
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}  # and hidden files
+HEIC = (".heic", ".heif", ".hif")  # which Pillow reads with pillow-heif only
 Path = tuple[str, ...]  # of a file, within a folder: its folders and its name
 Labels = dict[Path, str | None]  # the class of each file of a part
+
+
+def is_picture(path: str) -> bool:
+    """Return whether the ending of a file is that of a picture."""
+    ending = os.path.splitext(path)[1].lower()
+    return ending in HEIC or ending in Image.registered_extensions()
 
 
 def list_files(folder: str) -> list[Path]:
@@ -21,7 +30,12 @@ def list_files(folder: str) -> list[Path]:
     names = glob.glob("**", root_dir=folder, recursive=True)
     paths = [pathlib.PurePath(name).parts for name in names]
     clean = [path for path in paths if not LITTER & {name.lower() for name in path}]
-    return sorted(p for p in clean if not os.path.isdir(os.path.join(folder, *p)))
+    return sorted(path for path in clean if is_file(os.path.join(folder, *path)))
+
+
+def is_file(path: str) -> bool:
+    """Return whether a path is a file, or broken, but not a folder or a named pipe."""
+    return os.path.isfile(path) or not os.access(path, os.R_OK)
 
 
 def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
-from support import arrays
-from support.arrays import Part
-from support.errors import UserError, note, on_terminal
-from support.folders import Labels, Path, lay_out, list_files
+from support.arrays import bits_of, note_bits
+from support.errors import UserError, note, on_terminal, printable
+from support.folders import HEIC, Labels, Path, lay_out, list_files
+from support.parts import Part, keep
 
-HEIC = (".heic", ".heif", ".hif")
+JPEG = b"\xff\xd8\xff"  # the first bytes
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # formats of animations
 # What happens to files, with {} for how many of how many
 NO_IMAGE = "skipped {} files, which are not images"
@@ -41,13 +41,7 @@ class Look(NamedTuple):
     """What is known about a picture before it is decoded."""
 
     pages: int  # 1, except in a TIFF file of several
-    brightest: int  # its brightest pixel if it has more than 8 bits, or else 0
-
-
-def is_picture(path: str) -> bool:
-    """Return whether the ending of a file is that of a picture."""
-    ending = os.path.splitext(path)[1].lower()
-    return ending in HEIC or ending in Image.registered_extensions()
+    brightest: int | None  # its brightest pixel, if it has more than 8 bits
 
 
 def read(path: str, form: Format) -> tuple[list[Part], int | None]:
@@ -67,7 +61,8 @@ def read(path: str, form: Format) -> tuple[list[Part], int | None]:
         pillow_heif.register_heif_opener()
     reader = Reader(folder, form)
     try:
-        looks = reader.look_at(files)
+        looks = dict(zip(files, reader.map(reader.look, files), strict=True))
+        looks = {file: look for file, look in looks.items() if look}
         if not looks:
             raise UserError(f"{path} has no images that Pillow can read")
         layout = lay_out(path, list(looks))
@@ -78,9 +73,6 @@ def read(path: str, form: Format) -> tuple[list[Part], int | None]:
     parts = [part for part in parts if len(part.images)]
     if not parts:
         raise UserError(f"{path} has no images that Pillow can read")
-    brightest = max(int(part.images.max()) for part in parts)
-    if brightest < arrays.DARK:
-        arrays.note_darkness(brightest, "scale them, so that white is 255")
     return parts, reader.form.bits
 
 
@@ -92,51 +84,57 @@ class Reader:
         self.form = form
         self.notes = collections.defaultdict(set)  # names of files by what happened
 
-    def map(self, function: Callable, files: Iterable[Path], *others) -> Iterator:
-        """Yield function(path, …) of each file, or None for those it cannot read.
+    def map(self, function: Callable, *columns: Iterable) -> Iterator:
+        """Yield function(file, …) of each row, or None if it cannot read the file.
 
         Pillow decodes without Python's lock, so that threads keep all cores busy.
         """
 
-        def attempt(file, *more):
+        def attempt(file, *others):
             try:
-                return function("/".join(file), *more)
+                return function("/".join(file), *others)
             except UnidentifiedImageError:
                 is_heic = file[-1].lower().endswith(HEIC)
                 reason = NO_HEIC if is_heic else NO_IMAGE
             except Exception as error:  # Pillow raises dozens of kinds.
                 reason = getattr(error, "strerror", None) or error
-                reason = f"skipped {{}} files: {arrays.printable(reason)}"
+                reason = f"skipped {{}} files: {printable(reason)}"
             self.notes[reason].add("/".join(file))
             return None
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            yield from threads.map(attempt, files, *others)
-
-    def look_at(self, files: list[Path]) -> dict[Path, Look]:
-        """Return what is known about each file that is an image."""
-        looks = zip(files, self.map(self.look, files), strict=True)
-        return {file: look for file, look in looks if look}
+        rows = list(zip(*columns, strict=True))
+        cores = os.cpu_count()
+        many = max(1, min(16, len(rows) // (8 * cores)))  # at a time take less time
+        parts = [rows[i : i + many] for i in range(0, len(rows), many)]
+        with ThreadPoolExecutor(cores) as threads:
+            for results in threads.map(lambda part: [attempt(*r) for r in part], parts):
+                yield from results
 
     def look(self, name: str) -> Look:
-        with Image.open(os.path.join(self.folder, name)) as image:
+        with open(os.path.join(self.folder, name), "rb") as file:
+            if file.read(3) == JPEG:  # whose header takes longer to read
+                return Look(1, None)
+            image = Image.open(file)
             if image.format in ANIMATED and image.is_animated:
                 self.notes[FIRST].add(name)
             pages = image.n_frames if image.format == "TIFF" else 1
-            brightest = 0
-            for page in range(pages if image.mode.startswith("I") else 0):
-                image.seek(page)
-                brightest = max(brightest, int(np.max(image)))
+            if image.mode[0] != "I":
+                return Look(pages, None)
             if image.mode == "I" and image.format not in ("PNG", "PPM"):  # 16 bits
                 raise ValueError("pixels of 32 bits, whose white is unknown: save 16")
+            brightest = 0
+            for page in range(pages):
+                image.seek(page)
+                brightest = max(brightest, int(np.max(image)))
             return Look(pages, brightest)
 
     def choose_bits(self, looks: Iterable[Look]) -> None:
         """Scale pictures of more than 8 bits by as many as the brightest needs."""
-        if brightest := max((look.brightest for look in looks), default=0):
-            bits = self.form.bits or arrays.bits_of(brightest)
+        values = [look.brightest for look in looks if look.brightest is not None]
+        if values:
+            bits = self.form.bits or bits_of(max(values))
             self.form = replace(self.form, bits=bits)
-            arrays.note_bits(bits, brightest)
+            note_bits(bits, max(values))
 
     def read_part(self, labels: Labels, looks: dict[Path, Look]) -> Part:
         """Decode the files of a part. Those that cannot be decoded are left out."""
@@ -147,15 +145,14 @@ class Reader:
         decoded = self.map(self.decode, labels, np.split(images, ends[:-1]))
         bar = track(decoded, "reading", len(pages), disable=not on_terminal())
         good = np.repeat([bool(done) for done in bar], pages)
-        names = []
-        for file, count in zip(labels, pages, strict=True):
-            name = arrays.printable("/".join(file))
-            names += (
-                [f"{name} page {i + 1}" for i in range(count)] if count > 1 else [name]
-            )
+        names = [
+            printable("/".join(file)) + (f" page {page + 1}" if count > 1 else "")
+            for file, count in zip(labels, pages, strict=True)
+            for page in range(count)
+        ]
         classes = np.repeat(list(labels.values()), pages)
         return Part(
-            arrays.keep(images, good),
+            keep(images, good),
             None if None in labels.values() else classes[good],
             [name for name, is_good in zip(names, good, strict=True) if is_good],
         )
@@ -175,8 +172,8 @@ class Reader:
         it around its center.
         """
         height, width = self.form.size
-        side = 2 * max(height, width)
-        image.draft(None, (side, side))  # Decode a large JPEG at a smaller scale.
+        side = max(height, width)
+        image.draft(None, (side, side))  # Decode a JPEG no larger than needed.
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip at 255
             image = Image.fromarray(self.to_bytes(image))
@@ -184,7 +181,8 @@ class Reader:
         if transparent:
             ground = Image.new("RGBA", image.size, self.form.background)
             image = Image.alpha_composite(ground, image.convert("RGBA"))
-        image = image.convert("RGB" if self.form.color else "L")
+        mode = "RGB" if self.form.color else "L"
+        image = image if image.mode == mode else image.convert(mode)
         if abs(image.width * height / (image.height * width) - 1) > 0.02:
             self.notes[CROPPED].add(name)
         pixels = np.asarray(ImageOps.fit(image, (width, height)))
@@ -203,6 +201,6 @@ class Reader:
     def report(self, total: int) -> None:
         """Say what happened, in a line per kind."""
         for what, names in sorted(self.notes.items()):
-            some = arrays.printable(min(names)) + ", ..." * (len(names) > 1)
+            some = printable(min(names)) + ", ..." * (len(names) > 1)
             count = f"{len(names):,} of {total:,}"
             note(f"{what.replace('{}', count)} ({some})")

@@ -1,44 +1,24 @@
 """Files of arrays, .npz, .npy, .csv and IDX: the images and the labels in them."""
 
-import csv
 import functools
 import glob
 import gzip
-import itertools
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from support import arrays
-from support.arrays import Part, is_square
 from support.errors import UserError, explain, note
-from support.images import is_picture
+from support.folders import is_picture
+from support.parts import Part, find_roles, used_parts
+from support.tables import DAMAGED, read_table
 
 TABLES = (".csv", ".csv.gz")
 ENDINGS = (".npz", ".npy", *TABLES)
-# What gzip, zipfile and NumPy raise about damaged files, and about those that promise
-# more than there is
-DAMAGED = (
-    OSError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 ADVICE = "write it with np.savez(path, x_train=images)"
-TABLE = "it needs a row per image: pixels and, if you have them, a column label"
-LINES = 5000  # of a table, read at once
-LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
-NO_PIXELS = (*LABEL_COLUMNS, "", "unnamed: 0", "index", "id")  # other columns
 
 
 class Stored(NamedTuple):
@@ -77,7 +57,7 @@ def read(path: str, bits: int | None = None) -> tuple[list[Part], int | None]:
     """
     stored = find_arrays(path)
     shapes = {name: s.shape for name, s in stored.items() if not s.dtype.hasobject}
-    roles = arrays.find_roles(shapes)
+    roles = find_roles(shapes)
     if not roles:
         held = [f"{name} {s.shape} {s.dtype}" for name, s in stored.items()]
         held = ", ".join(held[:9]) + ", …" * (len(held) > 9)
@@ -85,7 +65,7 @@ def read(path: str, bits: int | None = None) -> tuple[list[Part], int | None]:
         if any(s.dtype.hasobject for s in stored.values()):
             problem += "; objects, such as images of different sizes, are not read"
         raise UserError(f"{problem}; {ADVICE}")
-    used = arrays.used_parts(roles)
+    used = used_parts(roles)
     for part in roles.keys() - set(used):
         name = roles[part][0]
         note(f"left out {name} in {path}, {shapes[name][0]:,} images")
@@ -194,51 +174,3 @@ def read_idx_file(path: str) -> np.ndarray:
     if os.path.basename(path).startswith("emnist-") and array.ndim == 3:
         array = array.swapaxes(1, 2)  # which is stored by columns
     return array
-
-
-def read_table(path: str) -> dict[str, np.ndarray]:
-    """Read a CSV file with a row per image and, optionally, a column of labels.
-
-    Without a header the first column holds labels if that makes the others a square.
-    """
-    open_file = gzip.open if path.endswith(".gz") else open
-    readable = explain(f"cannot read {path}", TABLE, DAMAGED)
-    with readable, open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
-        separator = max(",;\t", key=line.count)
-        header = next(csv.reader([line], delimiter=separator), [])
-        labels = [i for i, h in enumerate(header) if h.lower() in LABEL_COLUMNS][:1]
-        pixels = [i for i, h in enumerate(header) if h.lower() not in NO_PIXELS]
-        if all(map(is_number, header)):
-            file.seek(0)
-            if not is_square(len(header)) and is_square(len(header) - 1):
-                note(f"took the first column of {path} for labels")
-                labels, pixels = [0], pixels[1:]
-        read = functools.partial(
-            np.loadtxt, delimiter=separator, quotechar='"', comments=None, ndmin=2
-        )
-        rows, classes = [], []
-        while lines := list(itertools.islice(file, LINES)):
-            values = read(lines, usecols=pixels, dtype="float32")
-            with np.errstate(invalid="ignore"):
-                small = values.astype("uint8")
-            rows.append(small if (small == values).all() else values)
-            if labels:
-                classes.append(read(lines, usecols=labels, dtype=str))
-        if not rows:
-            raise ValueError("it has no rows")
-    name = os.path.basename(path)
-    table = {name: np.concatenate(rows)}
-    if labels:
-        column = np.concatenate(classes)
-        is_whole = np.char.isdigit(column).all()
-        table[f"{name} label"] = column.astype(int) if is_whole else column
-    return table
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

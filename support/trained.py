@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from support import cli, images
-from support.arrays import Part
 from support.errors import UserError, note
+from support.parts import Part
 
 
 def is_weights_file(option: str, path: str) -> None:

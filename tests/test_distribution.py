@@ -22,7 +22,7 @@ SHARES = """
 import json, sys
 import numpy as np
 from support import data, training
-from support.arrays import Part
+from support.parts import Part
 from vae_mnist import Config
 images, held_out, batch_size = map(int, sys.argv[1:])
 train, test = (Part(np.arange(n)[:, None, None], None, []) for n in (images, held_out))

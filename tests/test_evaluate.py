@@ -9,8 +9,8 @@ import pytest
 from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
 
 from extras import evaluate
-from support.arrays import Part
 from support.backend import set_seed
+from support.parts import Part
 from support.trained import Shown
 from vae_mnist import VAE, Config
 

@@ -1,0 +1,75 @@
+"""Parts of a data set, to train on and to test with, and what names say about them."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+# Words in the names of arrays and folders
+PART = r"[xy]?(train|test|val)(?:ing|id|idation|set)?[xy]?"
+LABELS = r"y(train|test|val)?|(train|test|val)y|labels?|targets?"
+IMAGES = r"x(train|test|val)?|(train|test|val)x|ims?|imgs?|images?|pixels|data"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images, uint8, (n, H, W) or (n, H, W, 3)."""
+
+    images: np.ndarray
+    labels: np.ndarray | None  # in a Dataset numbers of classes, from 0
+    names: list[str]  # each image's file, or its place in an array
+
+
+def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Move the wanted rows of an array to its front, in place. Return them, a view."""
+    for new, old in enumerate(np.flatnonzero(wanted)):
+        if new != old:
+            rows[new] = rows[old]
+    return rows[: np.count_nonzero(wanted)]
+
+
+def has_word(name: str, pattern: str) -> re.Match | None:
+    """Return the first match of a word in a name: x_train has x and train."""
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("t10k", "test")
+    matches = (re.fullmatch(pattern, word) for word in re.findall("[a-z]+", words))
+    return next(filter(None, matches), None)
+
+
+def find_part(name: str) -> str | None:
+    """Return "train", "test" or "val" if a name says so: x_train, Testing, val2017."""
+    match = has_word(name, PART)
+    return match and match[1]
+
+
+def used_parts(parts: Iterable[str]) -> list[str]:
+    """Return those of "train", "test" and "val" to use: "val" only without "test"."""
+    held_out = "test" if "test" in parts else "val"
+    return [part for part in ("train", held_out) if part in parts]
+
+
+def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
+    """Return which arrays are the images and, if there are any, the labels of a part.
+
+    shapes: of the arrays, by name. Returns {"train": ["x_train", "y_train"], …}, or {}
+    if several arrays of a part could be its images.
+    """
+
+    def narrow(names: list[str], wanted: Callable) -> list[str]:
+        return list(filter(wanted, names)) or names
+
+    roles = {}
+    for part in "train", "test", "val":
+        names = [name for name in shapes if (find_part(name) or "train") == part]
+        # np.savez(path, images, labels) calls them arr_0 and arr_1.
+        labels = [n for n in names if has_word(n, LABELS) or n == "arr_1"]
+        labels = [name for name in labels if len(shapes[name]) <= 2]
+        images = [name for name in names if name not in labels]
+        images = narrow(images, lambda name: len(shapes[name]) >= 3)
+        images = narrow(images, lambda name: has_word(name, IMAGES))
+        images = narrow(images, lambda name: len(shapes[name]) == 2)
+        if len(images) > 1:
+            return {}
+        if images:
+            roles[part] = images + labels[:1]
+    return roles
