@@ -236,8 +236,9 @@ def summarize(vae: VAE, shown: Shown, images: dict, samples: int) -> dict:
 
 def print_report(summary: dict) -> None:
     """Print a summary as a table, with what a reader must know about it."""
-    kind = "held-out images" if summary["held_out"] else "images"
-    print(f"{summary['images']:,} {kind}    nats per image ± standard error")
+    kind = "held-out " * summary["held_out"] + "image" + "s" * (summary["images"] > 1)
+    count = summary["images"]
+    print(f"{count:,} {kind}    nats per image" + " ± standard error" * (count > 1))
     kl = summary["kl_per_dimension"]
     active = summary["active_dimensions"]
     beta = summary["beta"]
@@ -245,7 +246,8 @@ def print_report(summary: dict) -> None:
     for name, label in LABELS.items():
         if summary[name] and (name != "loss" or beta != 1):
             mean, error = summary[name]
-            print(f"{label.format(**summary):28}{mean:10.2f} ± {error:.2f}")
+            error = f" ± {error:.2f}" if count > 1 else ""
+            print(f"{label.format(**summary):28}{mean:10.2f}{error}")
     print("KL per latent dimension     ", *(f"{value:.2f}" for value in kl))
     if active is not None:
         print(f"active dimensions           {active} of {len(kl)}")

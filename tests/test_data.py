@@ -1,5 +1,6 @@
-"""support/data.py, arrays.py, trained.py: sources, how they are split, a model's."""
+"""support/data.py, sources.py, arrays.py, trained.py: sources, pixels, parts."""
 
+import re
 import socket
 import sys
 from unittest import mock
@@ -12,6 +13,7 @@ from support import data, trained
 from support.errors import UserError
 
 IMAGES, LABELS = bars(20, 0)
+COLORS = np.stack([IMAGES, IMAGES, IMAGES], axis=-1)
 X = {"x_train": IMAGES, "x_test": IMAGES[:5]}
 XY = X | {"y_train": LABELS, "y_test": LABELS[:5]}
 
@@ -22,38 +24,67 @@ XY = X | {"y_train": LABELS, "y_test": LABELS[:5]}
 def test_an_npz_file(npz, tmp_path, monkeypatch):
     monkeypatch.chdir(npz.parent)
     dataset = data.load(npz.name)
-    np.testing.assert_array_equal(dataset.x_train, bars(250, 0)[0])
-    np.testing.assert_array_equal(dataset.y_test, bars(60, 1)[1])
-    assert dataset.x_train.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.train.images, bars(250, 0)[0])
+    np.testing.assert_array_equal(dataset.test.labels, bars(60, 1)[1])
+    assert dataset.train.images.dtype == np.uint8
     assert dataset.class_names == ["0", "1", "2"]
+    assert dataset.train.names[249] == "x_train[249]"
+    assert dataset.test.names[:2] == ["x_test[0]", "x_test[1]"]
     monkeypatch.chdir(tmp_path)
     assert data.load(dataset.source).source == dataset.source == str(npz)
 
 
 def test_the_sample_of_mnist():
     dataset = data.load("mnist_sample")
-    assert dataset.x_train.shape == (4000, 28, 28)
-    assert dataset.x_test.shape == (1000, 28, 28)
-    assert np.bincount(dataset.y_test).tolist() == [100] * 10
-    assert dataset.x_train.max() == 255
+    assert dataset.train.images.shape == (4000, 28, 28)
+    assert dataset.test.images.shape == (1000, 28, 28)
+    assert np.bincount(dataset.test.labels).tolist() == [100] * 10
+    assert dataset.train.images.max() == 255
     assert dataset.class_names == list("0123456789")
     assert dataset.source == "mnist_sample"
 
 
 def test_what_is_not_a_source(here):
-    (here / "text.txt").write_text("text")
+    for name in "a.doc", "folder.doc/b.doc":
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text("text")
     long = "x" * 300 + " does not exist"  # longer than a name can be
-    for problem in "no.npz does not exist", "text.txt is not a data set", long:
+    problems = ["no.npz does not exist", "a.doc is not a data set", long]
+    for problem in problems:
         with pytest.raises(UserError, match=f"^{problem}: give --data mnist, "):
             data.load(problem.split()[0])
 
 
-@pytest.mark.parametrize("options", [(28, False), (None, True)])
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("a.mat", 'np.save("images.npy", scipy.io.loadmat("a.mat")["NAME'),
+        ("a.h5", 'np.save("images.npy", h5py.File("a.h5")["NAME'),
+        ("a.HDF5", 'h5py.File("a.HDF5")'),
+        ("a.amat", 'np.save("images.npy", np.loadtxt("a.amat", dtype="uint8"))'),
+        ("a.pt", 'torch.load("a.pt").numpy()'),
+        ("a.parquet", 'pandas.read_parquet("a.parquet")["image"]'),
+        ("a.zip", "python -m zipfile -e a.zip images, and give --data images"),
+        ("a.tar.gz", "python -m tarfile -e a.tar.gz images"),
+    ],
+)
+def test_files_of_other_kinds_get_a_recipe(here, name, recipe):
+    (here / name).write_bytes(b"1 0\n0 1\n")
+    with pytest.raises(UserError, match=re.escape(recipe)) as failure:
+        data.load(name)
+    assert "\n" not in str(failure.value)
+    code = re.match(r"a.amat is not read as it is: (.+), and", str(failure.value))
+    if code:
+        exec(code[1], {"np": np})
+        assert np.load("images.npy").tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("options", [(28,), (None, True), (None, False, "black")])
 @pytest.mark.parametrize("kind", ["mnist", "npz", "idx"])
-def test_only_folders_of_images_have_a_size_and_color(npz, tmp_path, kind, options):
+def test_only_pictures_have_a_size_and_colors(npz, tmp_path, kind, options):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
     source = {"mnist": "mnist", "npz": str(npz), "idx": str(tmp_path)}[kind]
-    with pytest.raises(UserError, match="--image-size and --color are for folders"):
+    with pytest.raises(UserError, match="--color and --background are for pictures"):
         data.load(source, *options)
 
 
@@ -78,8 +109,8 @@ def test_downloads_have_a_timeout(downloads, name):
     dataset = data.load(name)
     assert dataset.source == name
     assert dataset.class_names[1] == {"mnist": "1", "fashion_mnist": "Trouser"}[name]
-    np.testing.assert_array_equal(dataset.x_train, IMAGES)
-    np.testing.assert_array_equal(dataset.y_test, LABELS[:5])
+    np.testing.assert_array_equal(dataset.train.images, IMAGES)
+    np.testing.assert_array_equal(dataset.test.labels, LABELS[:5])
     assert socket.getdefaulttimeout() is None
 
 
@@ -90,6 +121,17 @@ def test_the_classes_of_fashion_mnist_are_in_their_order(downloads):
     assert names[:4] == ["T-shirt/top", "Trouser", "Pullover", "Dress"]
     assert names[4:7] == ["Coat", "Sandal", "Shirt"]
     assert names[7:] == ["Sneaker", "Bag", "Ankle boot"]
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_has_a_column_of_labels(downloads, name):
+    images, labels = np.stack([IMAGES] * 3, axis=-1), np.arange(20)[:, None] % 10
+    load_data = getattr(downloads, name).load_data
+    load_data.return_value = (images, labels), (images[:5], labels[:5])
+    dataset = data.load(name)
+    np.testing.assert_array_equal(dataset.test.labels, labels[:5, 0])
+    # That of https://www.cs.toronto.edu/~kriz/cifar.html
+    assert dataset.class_names[3] == {"cifar10": "cat", "cifar100": "3"}[name]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +148,7 @@ def test_without_a_network(downloads, capsys, error):
     # Only the default falls back, and says so.
     assert capsys.readouterr().err == ""
     dataset = data.load()
-    assert (dataset.source, len(dataset.x_train)) == ("mnist_sample", 4000)
+    assert (dataset.source, len(dataset.train.images)) == ("mnist_sample", 4000)
     note = f"note: {problem.format('mnist')}; using mnist_sample instead\n"
     assert capsys.readouterr().err == note
     assert socket.getdefaulttimeout() is None
@@ -136,9 +178,42 @@ FLOATS = np.linspace(0, 1, 20 * 12 * 12).reshape(20, 12, 12)
 )
 def test_pixels_of_every_type_become_bytes(tmp_path, images, expected):
     dataset = load(tmp_path, {"x_train": images, "x_test": images[:, ::-1]})
-    assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
-    np.testing.assert_array_equal(dataset.x_train, expected)
-    np.testing.assert_array_equal(dataset.x_test, expected[:, ::-1])
+    assert dataset.train.images.dtype == dataset.test.images.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.train.images, expected)
+    np.testing.assert_array_equal(dataset.test.images, expected[:, ::-1])
+    assert dataset.bits is None
+
+
+WIDE = IMAGES.astype("u2")
+ROWS = np.arange(20 * 144).reshape(20, 144) % 256
+
+
+@pytest.mark.parametrize(
+    ("images", "expected", "note"),
+    [
+        ((IMAGES > 0) * 1, 255.0 * (IMAGES > 0), "only pixels of 0 and 1: taken as b"),
+        (
+            ROWS,
+            ROWS.reshape(20, 12, 12),
+            "rows of 144 pixels: taken as images of 12×",
+        ),
+        (IMAGES // 16, IMAGES // 16, "no pixel is brighter than 15 of 255"),
+        (IMAGES // 16 / 255, IMAGES // 16, "no pixel is brighter than 15 of 255"),
+        (WIDE * 4, IMAGES * (4 / 1023 * 255), "white is 1023 (10 bits); the brightest"),
+        (WIDE * 5, IMAGES * (5 / 4095 * 255), "white is 4095 (12 bits); the brightest"),
+        (WIDE * 64, IMAGES * (64 / 16383 * 255), "white is 16383 (14 bits); the brig"),
+        (WIDE * 99, IMAGES * (99 / 65535 * 255), "white is 65535 (16 bits); the brig"),
+    ],
+)
+def test_what_is_guessed_is_mentioned(tmp_path, capsys, images, expected, note):
+    """The part with the brightest pixel decides for both."""
+    arrays = {"x_train": images[5:], "x_test": images[:5]}
+    dataset = load(tmp_path, arrays)
+    np.testing.assert_allclose(dataset.train.images, expected[5:], atol=0.51)
+    np.testing.assert_allclose(dataset.test.images, expected[:5], atol=0.51)
+    notes = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("note: ") and note in line for line in notes)
+    assert len(notes) == (2 if images is ROWS else 1)
 
 
 def one_pixel(value):
@@ -148,35 +223,69 @@ def one_pixel(value):
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (IMAGES[0], r"shape \(12, 12\): give \(n, H, W\)"),
-        (IMAGES[..., None].repeat(2, 3), r"shape \(20, 12, 12, 2\): give"),
+        (IMAGES[0], r"shape \(12, 12\): if each row is an image, give x.reshape"),
+        (IMAGES[0, 0], r"shape \(12,\): give \(n, H, W\)"),
         (IMAGES[:0], r"shape \(0, 12, 12\): give"),
-        (IMAGES.astype(str), "dtype <U3: give integers"),
-        (IMAGES.astype(int) - 1, "int64 pixels from -1 to 25[0-9]:"),
-        (IMAGES.astype("u2") + 9, "uint16 pixels from 9 to 26[0-9]:"),
-        ((IMAGES > 0).astype("i8"), "only pixels of 0 and 1: multiply them by 255"),
+        (IMAGES[:, None], r"channels come first, so give np.moveaxis\(x, 1, -1\)"),
+        (COLORS.swapaxes(1, 3), r"channels come first, so give np.moveaxis\(x, 1, -1"),
         (
-            IMAGES.astype(float),
-            "float64 pixels from 0 to 25[0-9]: divide them by 255",
+            np.moveaxis(COLORS, 0, -1),
+            r"images come last, so give np.moveaxis\(x, -1",
         ),
-        (one_pixel(np.nan), "pixels from nan to nan:"),
-        (one_pixel(np.inf), "pixels from 0 to inf:"),
-        (one_pixel(-0.5), "pixels from -0.5 to "),
+        (COLORS[0], r"one image in color, give x\[None, ..., :3\]"),
+        (COLORS.repeat(2, 3)[..., :4], r"transparency out, so give x\[..., :3\]"),
+        (COLORS[..., :2], r"transparency out, so give x\[..., 0\]"),
+        (COLORS[None], r"shape \(1, 20, 12, 12, 3\): give \(n, H, W\) or"),
+        (IMAGES.astype(str), "dtype <U3: give integers"),
+        (IMAGES.astype(int) - 1, r"int64 pixels from -1 to 25[0-9]: give np.interp\(x"),
+        (WIDE * np.int32(999), "int32 pixels from 0 to .*: give np.interp"),
+        (IMAGES / 1.0, "float64 pixels from 0 to 25[0-9]: divide them by 255"),
+        (IMAGES // 16 / 1.0, "float64 pixels from 0 to 15: divide them by 15"),
+        (IMAGES * 8.0, "float64 pixels from 0 to 2024: divide them by 2024"),
+        (IMAGES / 127.5 - 1, r"float64 pixels from -1 to 0.9.*: give \(x \+ 1\) / 2"),
+        (FLOATS * 3 - 0.4, r"pixels from -0.4 to 2.6: give np.interp.*; a table or a"),
+        (one_pixel(np.nan), "pixels from nan to nan: .*np.nan_to_num"),
+        (one_pixel(np.inf), "pixels from 0 to inf: .*np.nan_to_num"),
     ],
 )
 @pytest.mark.parametrize("name", ["x_train", "x_test"])
 def test_arrays_that_are_not_images(tmp_path, name, images, says):
-    with pytest.raises(UserError, match=f"^{name} in .*a.npz has .*{says}"):
+    with pytest.raises(UserError, match=f"a.npz has .*{says}"):
         load(tmp_path, X | {name: images})
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        COLORS.swapaxes(1, 3),
+        IMAGES[:, None],
+        np.moveaxis(COLORS, 0, -1),
+        COLORS[0],
+        COLORS.repeat(2, 3)[..., :4],
+        IMAGES / 1.0,
+        IMAGES // 16 / 1.0,
+        IMAGES / 127.5 - 1,
+        FLOATS * 3 - 0.4,
+        IMAGES.astype(int) - 1,
+        one_pixel(np.inf),
+    ],
+)
+def test_the_advice_works(tmp_path, images):
+    with pytest.raises(UserError) as failure:
+        load(tmp_path, {"x_train": images, "x_test": images})
+    x, advice = images, str(failure.value).partition(": ")[2]
+    code = re.search(r"np\..*\)|x\[.*\]|\(x .*2", advice.partition(";")[0])
+    number = re.search("divide them by (.*)", advice)
+    x = eval(code[0]) if code else x / float(number[1])
+    x = np.clip(x, 0, 1) if np.isinf(images).any() else x
+    assert load(tmp_path, {"x_train": x, "x_test": x}).train.images.max() > 200
 
 
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"x_test": IMAGES}, "no training images"),
         (X | {"x_test": IMAGES[:, 3:]}, r"different shapes: .*\(9, 12\)"),
         (XY | {"y_train": LABELS[:19]}, r"y_train in .* shape \(19,\): give \(20,\)"),
-        (XY | {"y_train": LABELS[:, None]}, r"y_train .* \(20, 1\): give \(20,\)"),
         (XY | {"y_test": LABELS}, r"y_test .* \(20,\): give \(5,\)"),
         ({"x_train": IMAGES[:4]}, "fewer than 5 images"),
     ],
@@ -186,15 +295,48 @@ def test_arrays_that_do_not_fit_together(tmp_path, arrays, says):
         load(tmp_path, arrays)
 
 
-def test_every_fifth_image_is_held_out_if_there_is_no_test_part(tmp_path):
-    dataset = load(tmp_path, {"x_train": IMAGES, "y_train": LABELS})
-    fifth = [4, 9, 14, 19]
-    np.testing.assert_array_equal(dataset.x_test, IMAGES[fifth])
-    np.testing.assert_array_equal(dataset.y_test, LABELS[fifth])
-    np.testing.assert_array_equal(dataset.x_train, np.delete(IMAGES, fifth, 0))
-    np.testing.assert_array_equal(dataset.y_train, np.delete(LABELS, fifth))
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (LABELS[:, None], LABELS),
+        (np.eye(3)[LABELS], LABELS),
+        (np.eye(3)[LABELS].astype(bool), LABELS),
+        (np.ones((20, 3)), None),
+    ],
+)
+def test_a_column_or_one_hot_rows_are_labels(tmp_path, capsys, labels, expected):
+    dataset = load(tmp_path, X | {"y_train": labels})
+    if expected is None:
+        assert dataset.train.labels is None
+        note = f"a.npz of shape {labels.shape}: give a class per image, or one-hot\n"
+        assert capsys.readouterr().err.endswith(note)
+    else:
+        np.testing.assert_array_equal(dataset.train.labels, expected)
+
+
+# What is held out
+
+
+def test_a_fifth_of_every_class_is_held_out_whatever_its_order(tmp_path):
+    images = np.arange(200 * 25).reshape(200, 5, 5) % 251
+    labels = np.arange(200) % 10, np.sort(np.arange(200) % 4), np.arange(200) == 7
+    for y in labels:
+        dataset = load(tmp_path, {"x_train": images, "y_train": y})
+        train, test = dataset.train, dataset.test
+        places = [int(name[8:-1]) for name in train.names + test.names]
+        assert sorted(places) == list(range(200))
+        for part, at in (train, places[:160]), (test, places[160:]):
+            np.testing.assert_array_equal(part.images, images[at])
+            classes = [dataset.class_names[label] for label in part.labels]
+            assert classes == [str(label) for label in y[at]]
+        counts = np.bincount(y), np.bincount(test.labels, minlength=y.max() + 1)
+        assert (np.abs(counts[1] - counts[0] / 5) < 1).all()
+    gaps = np.diff(places[160:])
+    assert gaps.min() == 1 and gaps.max() > 8  # at random, not every fifth
+    again = load(tmp_path, {"x_train": images, "y_train": y})
+    assert again.test.names == test.names and again.checksum == dataset.checksum
     bare = load(tmp_path, {"x_train": IMAGES[:5], "y_test": LABELS})  # of no image
-    assert (bare.y_train, bare.y_test, bare.class_names) == (None, None, None)
+    assert (bare.train.labels, bare.test.labels, bare.class_names) == (None,) * 3
 
 
 @pytest.mark.parametrize(
@@ -212,48 +354,49 @@ def test_classes_are_the_different_labels(tmp_path, y_train, y_test, names, numb
     labels = {name: np.array(y) for name, y in labels.items() if y is not None}
     dataset = load(tmp_path, X | labels)
     assert dataset.class_names[: len(names)] == names
-    assert (dataset.y_train is None) == (y_train is None)
-    assert dataset.y_test.tolist() == numbers
+    assert (dataset.train.labels is None) == (y_train is None)
+    assert dataset.test.labels.tolist() == numbers
 
 
-def checksum(x_train, x_test):
-    return data.Dataset(x_train, None, x_test, None, None, "a").checksum()
+def test_the_checksum_is_that_of_the_images_and_their_split(tmp_path):
+    def checksum(x_train, x_test=None, **more):
+        arrays = {"x_train": x_train} | ({} if x_test is None else {"x_test": x_test})
+        return load(tmp_path, arrays | more).checksum
 
-
-def test_the_checksum_is_that_of_the_images_however_they_are_stored():
     expected = checksum(IMAGES, IMAGES[:5])
     columns = np.asfortranarray(IMAGES)
     assert checksum(columns, columns[:5]) == expected
+    assert checksum(IMAGES, IMAGES[:5], y_train=LABELS) == expected
     other = IMAGES.copy()
     other[-1, -1, -1] += 1
-    assert checksum(other, IMAGES[:5]) != expected
-    assert checksum(IMAGES, other[-5:]) != expected
-    moved = np.concatenate([IMAGES[-1:], IMAGES[:5]])
-    assert checksum(IMAGES[:-1], moved) != expected
     wide = IMAGES.reshape(20, 6, 24)
-    assert checksum(wide, wide[:5]) != expected
+    changed = [(other, IMAGES[:5]), (IMAGES, other[-5:]), (wide, wide[:5]), (IMAGES,)]
+    changed.append((IMAGES[:-1], np.concatenate([IMAGES[-1:], IMAGES[:5]])))
+    assert expected not in [checksum(*parts) for parts in changed]
+    # On labels, too, if they decide who is held out
+    assert checksum(IMAGES, y_train=LABELS) != checksum(IMAGES, y_train=LABELS[::-1])
 
 
 # The images of a model
 
 
 def settings_of(source, shape, binarize=False):
-    checksum = data.load(source).checksum()
-    config = {"data": source, "binarize": binarize}
-    return {"config": config, "image_shape": shape, "checksum": checksum}
+    dataset = data.load(source)
+    config = {"data": source, "binarize": binarize, "background": "white"}
+    settings = {"config": config, "image_shape": shape, "bits": dataset.bits}
+    return settings | {"checksum": dataset.checksum}
 
 
 @pytest.mark.usefixtures("here")
 def test_a_models_images_are_found_again(npz, capsys):
     settings = settings_of(str(npz), [12, 12])
-    dataset = trained.load_images(settings, "a.h5")
-    assert dataset.held_out and dataset.source == str(npz)
+    shown = trained.load_images(settings, "a.h5")
+    assert (shown.held_out, shown.kind, shown.train) == (True, "held-out images", None)
+    np.testing.assert_array_equal(shown.images, bars(60, 1)[0])
+    np.testing.assert_array_equal(shown.labels, bars(60, 1)[1])
+    shown = trained.load_images(settings, "a.h5", keep_train=True)
+    np.testing.assert_array_equal(shown.train.images, bars(250, 0)[0])
     assert capsys.readouterr().err == ""
-    np.savez("other.npz", x_train=IMAGES)
-    dataset = trained.load_images(settings, "a.h5", "other.npz")
-    assert not dataset.held_out and len(dataset.x_test) == 4
-    note = f"note: a.h5 was trained on other images ({npz}), which may"
-    assert capsys.readouterr().err.startswith(note)
     np.savez("small.npz", x_train=IMAGES[:, 2:])
     says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
     with pytest.raises(UserError, match=says):
@@ -263,16 +406,58 @@ def test_a_models_images_are_found_again(npz, capsys):
         trained.load_images(settings, "a.h5")
 
 
-@pytest.mark.parametrize("shape", [(9, 9), (7, 7, 3)])
+@pytest.mark.usefixtures("here")
+def test_of_other_images_all_are_shown_or_the_test_part(npz, capsys):
+    settings = settings_of(str(npz), [12, 12])
+    note = f"note: a.h5 was trained on other images ({npz}), which may"
+    np.savez("whole.npz", x_train=IMAGES)
+    for keep_train in False, True:
+        shown = trained.load_images(settings, "a.h5", "whole.npz", keep_train)
+        assert (shown.held_out, shown.kind, shown.train) == (False, "images", None)
+        np.testing.assert_array_equal(shown.images, IMAGES)
+        assert capsys.readouterr().err.startswith(note)
+    np.savez("one.npz", x_train=IMAGES[:1])
+    assert len(trained.load_images(settings, "a.h5", "one.npz").images) == 1
+    capsys.readouterr()
+    np.savez("parts.npz", x_train=IMAGES[5:], x_test=IMAGES[:5])
+    shown = trained.load_images(settings, "a.h5", "parts.npz")
+    np.testing.assert_array_equal(shown.images, IMAGES[:5])
+    left_out = "note: left out the training part of parts.npz, 15 images"
+    assert capsys.readouterr().err.splitlines()[1:] == [left_out]
+
+
+@pytest.mark.usefixtures("here")
+def test_other_images_are_scaled_as_the_models_own(capsys):
+    np.savez("camera.npz", x_train=WIDE * 5)  # 12 bits
+    settings = settings_of("camera.npz", [12, 12])
+    assert settings["bits"] == 12
+    np.savez("darker.npz", x_train=WIDE * 2)  # 10 bits would do
+    np.savez("brighter.npz", x_train=WIDE * 30)
+    np.savez("bytes.npz", x_train=IMAGES)
+    scaled = {"darker": IMAGES * (2 / 4095 * 255), "bytes": IMAGES}
+    scaled["brighter"] = np.minimum(IMAGES * (30 / 4095 * 255), 255)
+    for name, expected in scaled.items():
+        shown = trained.load_images(settings, "a.h5", f"{name}.npz")
+        np.testing.assert_allclose(shown.images, expected, atol=0.51)
+    assert "is 7590, which was clipped\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (7, 5, 3)])
 def test_a_folder_of_images_is_read_in_the_models_shape(tmp_path, shape):
     save_images(
         tmp_path, [f"{kind}/{i}.png" for kind in ("a", "b\n") for i in range(5)]
     )
     dataset = data.load(str(tmp_path))
-    assert dataset.x_test.shape == (2, 28, 28)
+    assert dataset.test.images.shape == (2, 28, 28)
     assert dataset.class_names == ["a", "b"]
     settings = settings_of(str(tmp_path), shape)
-    assert trained.load_images(settings, "a.h5").x_test.shape == (2, *shape)
+    shown = trained.load_images(settings, "a.h5")
+    assert shown.images.shape == (10, *shape)  # all: at another size they are others
+    settings["checksum"] = data.load(str(tmp_path), shape[:2], len(shape) == 3).checksum
+    shown = trained.load_images(settings, "a.h5")
+    assert shown.held_out and shown.images.shape == (2, *shape)
+    shown = trained.load_images(settings, "a.h5", str(tmp_path / "a" / "3.png"))
+    assert shown.names == ["3.png"] and shown.images.shape == (1, *shape)
 
 
 def test_a_binarize_model_is_shown_binary_images(tmp_path):
@@ -280,14 +465,13 @@ def test_a_binarize_model_is_shown_binary_images(tmp_path):
     gray[:, 0], gray[:, 1] = 0, 255
     np.savez(tmp_path / "a.npz", x_train=gray, x_test=gray)
     settings = settings_of(str(tmp_path / "a.npz"), (8, 8), binarize=True)
-    dataset = trained.load_images(settings, "a.h5")
+    shown = trained.load_images(settings, "a.h5", keep_train=True)
     again = trained.load_images(settings, "a.h5")
-    assert dataset.held_out
-    for images in dataset.x_train, dataset.x_test:
+    assert shown.held_out
+    for images in shown.images, shown.train.images:
         assert images.dtype == np.uint8 and set(np.unique(images)) == {0, 255}
         assert (images[:, 0] == 0).all() and (images[:, 1] == 255).all()
         # 96,000 pixels with p = 0.2: five standard deviations are 0.0065.
         assert (images[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.0065)
-    np.testing.assert_array_equal(dataset.x_train, again.x_train)
-    np.testing.assert_array_equal(dataset.x_test, again.x_test)
-    assert (dataset.x_train != dataset.x_test).any()
+    np.testing.assert_array_equal(shown.images, again.images)
+    assert (shown.images != shown.train.images).any()

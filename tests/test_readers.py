@@ -1,17 +1,17 @@
-"""support/readers.py: every kind of file, and hostile ones."""
+"""support/readers.py, tables.py, parts.py: files of arrays, and hostile ones."""
 
+import csv
 import gzip
-import os
+import pathlib
 import re
 import struct
 import zipfile
 
 import numpy as np
-import PIL.Image
 import pytest
-from conftest import bars, folder_with, idx, save_images
+from conftest import bars, idx, save_images
 
-from support import data, readers
+from support import data, parts, readers, tables
 from support.errors import UserError
 
 IMAGES, LABELS = bars(25, 0)
@@ -49,7 +49,8 @@ HOSTILE_NPZ = {
     "header of 1 MB": lambda path: npz_file(path, npy((1,) * 20000, b"1")),
     "pickle": lambda path: np.savez(path, x_train=np.array([Pickled()], object)),
     "no array": lambda path: npz_file(path, b"hello"),
-    "other names": lambda path: np.savez(path, images=IMAGES),
+    "objects": lambda path: np.savez(path, x_train=np.array([{}, IMAGES], object)),
+    "two of them": lambda path: np.savez(path, a=IMAGES, b=IMAGES),
     "wrong CRC": lambda path: path.write_bytes(damaged(path)),
     "cut": lambda path: path.write_bytes(damaged(path)[:-60]),
 }
@@ -109,7 +110,7 @@ def test_truncated_gzip_files(tmp_path):
     for size in range(len(content)):
         path.write_bytes(content[:size])
         with pytest.raises(UserError, match="cannot read .*; download it again"):
-            readers.read_idx(path)
+            readers.read_idx_file(str(path))
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -124,10 +125,15 @@ def test_folders_of_idx_files(tmp_path, zipped, parts):
     for file, _, array in files[:parts]:
         idx_file(tmp_path, file, idx(array), zipped)
     (tmp_path / "train-images-idx3-ubyte-folder").mkdir()
-    read = readers.read_idx_folder(tmp_path)
-    assert len(read) == parts
-    for _, name, array in files[:parts]:
-        np.testing.assert_array_equal(read[name], array)
+    dataset = data.load(str(tmp_path))
+    assert (dataset.class_names is None) == (parts == 1)
+    if parts == 4:
+        np.testing.assert_array_equal(dataset.train.images, IMAGES)
+        np.testing.assert_array_equal(dataset.test.images, IMAGES[:5])
+        np.testing.assert_array_equal(dataset.train.labels, LABELS)
+        np.testing.assert_array_equal(dataset.test.labels, LABELS[:5])
+    else:
+        assert (len(dataset.train.images), len(dataset.test.images)) == (20, 5)
 
 
 def test_emnist_is_turned_upright_and_its_first_set_is_read(tmp_path):
@@ -137,151 +143,189 @@ def test_emnist_is_turned_upright_and_its_first_set_is_read(tmp_path):
             turned = stored.swapaxes(1, 2)
             idx_file(tmp_path, f"{name}-images-idx3-ubyte", idx(turned), True)
             idx_file(tmp_path, f"{name}-labels-idx1-ubyte", idx(LABELS), True)
-    read = readers.read_idx_folder(tmp_path)
+    read = readers.read_idx(readers.find_files(str(tmp_path)))
     np.testing.assert_array_equal(read["x_train"], IMAGES)
     np.testing.assert_array_equal(read["x_test"], IMAGES[:5])
     np.testing.assert_array_equal(read["y_test"], LABELS)
 
 
-# Image files
+# Arrays as other people save them
 
 
-def ramp():
-    """Return an image that is red on the left and green on the right."""
-    pixels = np.zeros((40, 60, 3), "uint8")
-    pixels[:, :30, 0] = pixels[:, 30:, 1] = 255
-    return PIL.Image.fromarray(pixels)
+COLORS = np.stack([IMAGES] * 3, axis=-1)
+PARTS = {"train": slice(0, 15), "val": slice(15, 20), "test": slice(20, 25)}
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "gif"])
-@pytest.mark.parametrize("color", [False, True])
-def test_colors_are_kept_or_become_gray(tmp_path, form, color):
-    ramp().save(tmp_path / f"a.{form}")
-    pixels = readers.read_image(tmp_path / f"a.{form}", 20, color)
-    assert pixels.dtype == np.uint8
-    assert pixels.shape == ((20, 20, 3) if color else (20, 20))
-    left, right = pixels[:, :8].mean(axis=(0, 1)), pixels[:, -8:].mean(axis=(0, 1))
-    # ITU-R 601-2: gray is 0.299 R + 0.587 G + 0.114 B.
-    np.testing.assert_allclose(left, [255, 0, 0] if color else 76, atol=8)
-    np.testing.assert_allclose(right, [0, 255, 0] if color else 150, atol=8)
+@pytest.mark.parametrize("images", [IMAGES, COLORS])
+def test_medmnist(tmp_path, capsys, images):
+    arrays = {f"{part}_images": images[at] for part, at in PARTS.items()}
+    arrays |= {f"{part}_labels": LABELS[at, None] for part, at in PARTS.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    dataset = data.load(str(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(dataset.train.images, images[:15])
+    np.testing.assert_array_equal(dataset.test.images, images[20:])
+    np.testing.assert_array_equal(dataset.test.labels, LABELS[20:])
+    note = f"note: left out val_images in {tmp_path}/a.npz, 5 images\n"
+    assert capsys.readouterr().err == note
+    del arrays["test_images"], arrays["test_labels"]
+    np.savez(tmp_path / "a.npz", **arrays)
+    dataset = data.load(str(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(dataset.test.images, images[15:20])
+    assert capsys.readouterr().err == ""
 
 
-def save_pixels(path, value, kind):
-    PIL.Image.fromarray(np.full((2, 2), value, kind)).save(path)
+@pytest.mark.parametrize("save", [np.savez, np.save])
+def test_a_file_per_array_as_of_kmnist(tmp_path, save):
+    ending = {np.savez: "npz", np.save: "npy"}[save]
+    for part, at in ("train", slice(0, 20)), ("test", slice(20, 25)):
+        save(tmp_path / f"kmnist-{part}-imgs.{ending}", IMAGES[at])
+        save(tmp_path / f"kmnist-{part}-labels.{ending}", LABELS[at])
+    dataset = data.load(str(tmp_path))
+    np.testing.assert_array_equal(dataset.train.images, IMAGES[:20])
+    np.testing.assert_array_equal(dataset.test.images, IMAGES[20:])
+    np.testing.assert_array_equal(dataset.test.labels, LABELS[20:])
+    dataset = data.load(str(tmp_path / f"kmnist-test-imgs.{ending}"))
+    assert len(dataset.train.images) == 4  # by itself, all there is
 
 
-def test_16_bits_and_floats_from_0_to_1_become_8_bits(tmp_path):
-    for name in "a.png", "a.tif":
-        save_pixels(tmp_path / name, 26214, "u2")  # 0.4 · 65535
-    (tmp_path / "a.pgm").write_bytes(b"P2 1 1 65535 26214")
-    save_pixels(tmp_path / "b.tif", 0.4, "f4")
-    for path in tmp_path.iterdir():
-        assert (readers.read_image(path, 1, False) == 102).all()
+def test_dsprites_has_metadata_that_nobody_unpickles(tmp_path):
+    sprites = np.uint8(IMAGES > 0)
+    metadata = np.array(Pickled(), object)
+    factors = {"latents_values": np.ones((25, 6)), "latents_classes": np.ones((25, 6))}
+    np.savez(tmp_path / "a.npz", metadata=metadata, imgs=sprites, **factors)
+    dataset = data.load(str(tmp_path / "a.npz"))
+    images = np.concatenate([dataset.train.images, dataset.test.images])
+    assert len(images) == 25 and set(np.unique(images)) == {0, 255}
+    assert dataset.train.names[0].startswith("imgs[")
+    assert dataset.class_names is None
 
 
 @pytest.mark.parametrize(
-    "pixels", [(255, "i4"), (-1, "i4"), (255, "f4"), (-1, "f4"), (np.nan, "f4")]
+    ("names", "roles"),
+    [
+        ("X_train y_train X_test y_test", "X_train y_train X_test y_test"),
+        ("trainX trainY testX testY", "trainX trainY testX testY"),
+        ("xtrain ytrain xval yval", "xtrain ytrain xval yval"),
+        ("training_images training_targets", "training_images training_targets"),
+        ("arr_0 arr_1", "arr_0 arr_1"),
+        ("data target", "data target"),
+        ("image label mask", "image label"),
+        ("faces", "faces"),
+        ("test_images test_labels", "test_images test_labels"),
+    ],
 )
-def test_pixels_whose_white_is_unknown(tmp_path, pixels):
-    save_pixels(tmp_path / "a.tif", *pixels)
-    with pytest.raises(ValueError, match="whose range is unknown|floats outside"):
-        readers.read_image(tmp_path / "a.tif", 8, False)
+def test_arrays_are_found_by_their_names(tmp_path, names, roles):
+    is_label = re.compile("y|label|target|arr_1", re.IGNORECASE)
+    arrays = {n: LABELS if is_label.search(n) else IMAGES for n in names.split()}
+    np.savez(tmp_path / "a.npz", ids=np.arange(25), mean=np.ones((12, 12)), **arrays)
+    stored = readers.find_arrays(str(tmp_path / "a.npz"))
+    found = parts.find_roles({name: array.shape for name, array in stored.items()})
+    assert " ".join(sum(found.values(), [])) == roles
+    assert len(data.load(str(tmp_path / "a.npz")).train.images) >= 20
 
 
-def test_transparent_pixels_become_white(tmp_path):
-    for mode, clear in (("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))):
-        PIL.Image.new(mode, (10, 10), clear).save(tmp_path / "a.png")
-        assert readers.read_image(tmp_path / "a.png", 5, False).min() == 255
-    palette = PIL.Image.new("P", (10, 10), 3)
-    palette.putpalette([0, 0, 0] * 256)
-    palette.save(tmp_path / "p.png", transparency=3)
-    assert readers.read_image(tmp_path / "p.png", 5, True).min() == 255
+def test_an_error_lists_what_the_file_holds(tmp_path):
+    np.savez(tmp_path / "a.npz", a=IMAGES, b=COLORS, ids=LABELS)
+    says = (
+        r"holds a \(25, 12, 12\) uint8, b \(25, 12, 12, 3\) uint8, ids \(25,\) uint8; "
+    )
+    with pytest.raises(UserError, match=says + "write it with np.savez"):
+        data.load(str(tmp_path / "a.npz"))
+    ragged = np.empty(2, object)
+    ragged[:] = [IMAGES[0], IMAGES[0, 1:]]
+    np.savez(tmp_path / "a.npz", x_train=ragged)
+    with pytest.raises(UserError, match=r"holds x_train \(2,\) object; objects, such"):
+        data.load(str(tmp_path / "a.npz"))
 
 
-def test_exif_rotation(tmp_path):
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # Rotate a quarter clockwise: the left becomes the top.
-    ramp().save(tmp_path / "a.jpg", exif=exif)
-    pixels = readers.read_image(tmp_path / "a.jpg", 20, True)
-    assert pixels[:8, :, 0].min() > 200 and pixels[-8:, :, 1].min() > 200
+@pytest.mark.parametrize("flat", [False, True])
+def test_npy_files(tmp_path, flat):
+    path = tmp_path / "a.npy"
+    np.save(path, IMAGES.reshape(25, 144) if flat else IMAGES)
+    dataset = data.load(str(path))
+    places = [int(name[6:-1]) for name in dataset.train.names]
+    np.testing.assert_array_equal(dataset.train.images, IMAGES[places])
+    content = path.read_bytes()
+    np.save(path, np.array([Pickled()], object))
+    for hostile in path.read_bytes(), b"", b"text", content[:-1], content[:80]:
+        path.write_bytes(hostile)
+        with pytest.raises(UserError, match=re.escape(str(path))) as failure:
+            data.load(str(path))
+        assert "\n" not in str(failure.value)
 
 
-def test_images_are_cropped_to_their_center(tmp_path):
-    wide = np.zeros((10, 30), "uint8")
-    wide[:, 10:20] = 255
-    PIL.Image.fromarray(wide).save(tmp_path / "a.png")
-    assert readers.read_image(tmp_path / "a.png", 10, False).min() == 255
+# Tables
 
 
-# Folders of images
+ROWS = IMAGES.reshape(25, 144)
+PIXELS = [f"pixel{i}" for i in range(144)]
+WORDS = np.array(["ant", 'b "c", d', "eel"])[LABELS]
 
 
-def test_subfolders_and_links_to_folders_are_classes(tmp_path, capsys):
-    kinds, folder = ("near/cat", "far/old"), tmp_path / "near"
-    save_images(tmp_path, [f"{kind}/{i}.png" for kind in kinds for i in range(10)])
-    (folder / "dog").symlink_to(tmp_path / "far")
-    (folder / ".hidden").mkdir()
-    for name in "cat/\nx.txt", "a.png", ".hidden/x.png", "dog/.x.png":
-        (folder / name).write_bytes(b"no image")
-    arrays = readers.read_image_folder(folder, 8, False)
-    assert arrays["x_train"].shape == (20, 8, 8)
-    assert arrays["x_train"][:, 0, 0].tolist() == list(range(0, 60, 3))
-    assert arrays["y_train"].tolist() == ["cat"] * 10 + ["dog"] * 10
-    note = "note: skipped 2 of 22 files (a.png: not an image, ...)\n"
-    assert capsys.readouterr().err == note
+def write_table(path, header, *columns, separator=","):
+    open_file = gzip.open if path.suffix == ".gz" else open
+    with open_file(path, "wt", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, delimiter=separator)
+        table.writerows([header] * bool(header))
+        table.writerows(np.concatenate([np.c_[c].astype(object) for c in columns], 1))
+    return str(path)
 
 
-def save_bomb(path):
-    PIL.Image.new("1", (20_000, 20_000)).save(path)
+@pytest.mark.parametrize(
+    ("header", "columns", "classes"),
+    [
+        (["label", *PIXELS], (LABELS, ROWS), "012"),  # Kaggle's digits
+        ([*PIXELS, "Label"], (ROWS, LABELS + 9), ["9", "10", "11"]),
+        (["", *PIXELS, "class"], (range(25), ROWS, WORDS), sorted(set(WORDS))),
+        (["id", *PIXELS], (range(25), ROWS), None),
+        (PIXELS, (ROWS,), None),
+        (None, (ROWS,), None),
+        (None, (LABELS, ROWS), "012"),  # mnist_train.csv
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_tables(tmp_path, monkeypatch, header, columns, classes, name):
+    monkeypatch.setattr(tables, "LINES", 10)  # at once
+    path = write_table(tmp_path / name, header, *columns)
+    dataset = data.load(path)
+    places = [int(re.search(r"\[(\d+)\]", name)[1]) for name in dataset.test.names]
+    np.testing.assert_array_equal(dataset.test.images, IMAGES[places])
+    if classes is None:
+        assert dataset.class_names is None
+    else:
+        assert dataset.class_names == list(classes)
+        np.testing.assert_array_equal(dataset.test.labels, LABELS[places])
 
 
-SKIPPED = {
-    "cat": (lambda path: path.symlink_to("gone"), "No such file"),
-    "b.png": (lambda path: path.touch(), "not an image"),
-    "c.png": (lambda path: ramp().save(path), "not in the folder of a class"),
-    "dog/bomb.png": (save_bomb, "Image size"),
-}
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("white", [1, 255, 4095])
+def test_tables_of_other_numbers(tmp_path, separator, white):
+    values = ROWS / 255 if white == 1 else ROWS * int(white // 255)
+    path = write_table(tmp_path / "a.csv", PIXELS, values, separator=separator)
+    assert data.load(path).train.images.max() > 200
 
 
-@pytest.mark.parametrize("name", SKIPPED)
-def test_what_is_no_image_of_a_class_is_skipped(tmp_path, capsys, name):
-    save_images(tmp_path, ["dog/a.png"])
-    make, reason = SKIPPED[name]
-    make(tmp_path / name)
-    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
-    note = f"note: skipped 1 of 2 files ({name}: {reason}"
-    assert capsys.readouterr().err.startswith(note)
-
-
-def test_a_folder_without_subfolders_has_no_classes(tmp_path, capsys):
-    save_images(tmp_path, [f"{i}.png" for i in range(10)])
-    arrays = readers.read_image_folder(tmp_path, 8, True)
-    assert arrays.keys() == {"x_train"}
-    assert arrays["x_train"].shape == (10, 8, 8, 3)
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-def test_named_pipes_are_not_opened(tmp_path):
-    save_images(tmp_path, ["a.png"])
-    for name in ("b.png", "train-images-idx3-ubyte", "c.npz"):
-        os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match="fewer than 5 images"):
+def test_tables_that_hold_no_images(tmp_path):
+    good = write_table(tmp_path / "good.csv", PIXELS, ROWS)
+    text = write_table(tmp_path / "a.csv", ["name", "age"], WORDS, LABELS)
+    cut = tmp_path / "cut.csv"
+    cut.write_text(pathlib.Path(good).read_text()[:-30])
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "head.csv").write_text("a,b\n")
+    (tmp_path / "zip.csv.gz").write_bytes(b"no gzip")
+    names = text, cut, *(tmp_path / n for n in ("empty.csv", "head.csv", "zip.csv.gz"))
+    for path in names:
+        with pytest.raises(UserError, match="cannot read .*row per image") as failure:
+            data.load(str(path))
+        assert "\n" not in str(failure.value)
+    few = write_table(tmp_path / "few.csv", ["a", "b"], LABELS, LABELS)
+    with pytest.raises(UserError, match="a table or a time series is not images"):
+        data.load(few)
+    with pytest.raises(UserError, match=r"holds a.csv, .*: give one of these files"):
         data.load(str(tmp_path))
-    with pytest.raises(UserError, match="c.npz is not a data set"):
-        data.load(str(tmp_path / "c.npz"))
 
 
-def test_folders_without_images(tmp_path):
-    with pytest.raises(UserError, match="has no readable files"):
-        readers.read_image_folder(tmp_path, 28, False)
-    for name in "a.png", "b.txt":
-        (tmp_path / name).write_bytes(b"no image")
-    says = r"has no images .*: skipped 2 of 2 files \(a.png: not an image, ...\)"
-    with pytest.raises(UserError, match=says):
-        readers.read_image_folder(tmp_path, 28, False)
-
-
-def test_a_folder_without_permission():
-    with folder_with(0o000) as folder, pytest.raises(UserError, match="no readable f"):
-        data.load(str(folder))
+def test_a_table_beside_pictures_is_about_them(tmp_path):
+    save_images(tmp_path, [f"{i}.png" for i in range(10)])
+    write_table(tmp_path / "labels.csv", ["file", "label"], WORDS, LABELS)
+    assert data.load(str(tmp_path)).train.images.shape == (8, 28, 28)
