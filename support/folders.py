@@ -58,12 +58,11 @@ def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:
         groups[part][file] = path
     used = used_parts(groups)
     if level is not None:
-        counts = [
-            f"{part or 'others'} ({len(groups[part]):,} files)" for part in groups
-        ]
-        note(f"folders taken for parts, not classes: {', '.join(counts)}")
-    for part in groups.keys() - set(used):
-        note(f"left out the {len(groups[part]):,} files of {part or 'no part'}")
+        counts = {p: f"{p or 'others'} ({len(groups[p]):,})" for p in groups}
+        rest = [counts[part] for part in counts if part not in used]
+        left_out = f"; left out: {', '.join(rest)}" if rest else ""
+        found = ", ".join(counts[part] for part in used)
+        note(f"folders taken for parts, not classes: {found}{left_out}")
     return label_parts({part: groups[part] for part in used}, folder)
 
 

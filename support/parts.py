@@ -64,7 +64,7 @@ def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
         # np.savez(path, images, labels) calls them arr_0 and arr_1.
         labels = [n for n in names if has_word(n, LABELS) or n == "arr_1"]
         labels = [name for name in labels if len(shapes[name]) <= 2]
-        images = [name for name in names if name not in labels]
+        images = [n for n in names if n not in labels and len(shapes[n]) >= 2]
         images = narrow(images, lambda name: len(shapes[name]) >= 3)
         images = narrow(images, lambda name: has_word(name, IMAGES))
         images = narrow(images, lambda name: len(shapes[name]) == 2)

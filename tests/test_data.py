@@ -224,7 +224,6 @@ def one_pixel(value):
     ("images", "says"),
     [
         (IMAGES[0], r"shape \(12, 12\): if each row is an image, give x.reshape"),
-        (IMAGES[0, 0], r"shape \(12,\): give \(n, H, W\)"),
         (IMAGES[:0], r"shape \(0, 12, 12\): give"),
         (IMAGES[:, None], r"channels come first, so give np.moveaxis\(x, 1, -1\)"),
         (COLORS.swapaxes(1, 3), r"channels come first, so give np.moveaxis\(x, 1, -1"),

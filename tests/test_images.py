@@ -1,4 +1,15 @@
-# Image files
+"""support/images.py, folders.py: image files, and folders of them in any layout."""
+
+import os
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import folder_with, save_images
+
+from support import data, folders, images
+from support.errors import UserError
+from support.images import Format
 
 
 def ramp():
@@ -8,11 +19,21 @@ def ramp():
     return PIL.Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "gif"])
+def read(path, size=20, color=False, **more):
+    """Return all images of the only part."""
+    height, width = (size, size) if isinstance(size, int) else size
+    (part,), _ = images.read(str(path), Format((height, width), color, **more))
+    return part.images
+
+
+# Image files
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "gif", "webp", "tif", "bmp"])
 @pytest.mark.parametrize("color", [False, True])
 def test_colors_are_kept_or_become_gray(tmp_path, form, color):
     ramp().save(tmp_path / f"a.{form}")
-    pixels = readers.read_image(tmp_path / f"a.{form}", 20, color)
+    (pixels,) = read(tmp_path / f"a.{form}", color=color)
     assert pixels.dtype == np.uint8
     assert pixels.shape == ((20, 20, 3) if color else (20, 20))
     left, right = pixels[:, :8].mean(axis=(0, 1)), pixels[:, -8:].mean(axis=(0, 1))
@@ -21,99 +42,300 @@ def test_colors_are_kept_or_become_gray(tmp_path, form, color):
     np.testing.assert_allclose(right, [0, 255, 0] if color else 150, atol=8)
 
 
-def save_pixels(path, value, kind):
-    PIL.Image.fromarray(np.full((2, 2), value, kind)).save(path)
+def save_pixels(path, *values, kind="u2"):
+    pages = [PIL.Image.fromarray(np.full((2, 2), value, kind)) for value in values]
+    more = {"save_all": True, "append_images": pages[1:]} if len(pages) > 1 else {}
+    pages[0].save(path, **more)
 
 
-def test_16_bits_and_floats_from_0_to_1_become_8_bits(tmp_path):
-    for name in "a.png", "a.tif":
-        save_pixels(tmp_path / name, 26214, "u2")  # 0.4 · 65535
-    (tmp_path / "a.pgm").write_bytes(b"P2 1 1 65535 26214")
-    save_pixels(tmp_path / "b.tif", 0.4, "f4")
-    for path in tmp_path.iterdir():
-        assert (readers.read_image(path, 1, False) == 102).all()
+@pytest.mark.parametrize(
+    ("brightest", "bits"),
+    [(300, 10), (1023, 10), (1024, 12), (4095, 12), (16383, 14), (16384, 16)],
+)
+@pytest.mark.parametrize("name", ["b.png", "b.tif", "b.pgm"])
+def test_16_bits_are_as_many_as_the_folder_uses(
+    tmp_path, capsys, brightest, bits, name
+):
+    save_pixels(tmp_path / "a.png", 150)
+    if name.endswith("pgm"):
+        (tmp_path / name).write_bytes(f"P2 1 1 65535 {brightest}".encode())
+    else:
+        save_pixels(tmp_path / name, brightest)
+    (part,), found = images.read(str(tmp_path), Format((1, 1)))
+    white = 2**bits - 1
+    expected = [255 * 150 / white, 255 * brightest / white]
+    np.testing.assert_allclose(part.images.ravel(), expected, atol=0.51)
+    assert found == bits
+    note = f"note: white is {white} ({bits} bits); the brightest pixel is {brightest}\n"
+    assert capsys.readouterr().err == note
+
+
+def test_a_black_picture_of_16_bits_is_black(tmp_path):
+    save_pixels(tmp_path / "a.png", 0)
+    assert read(tmp_path, 1).ravel().tolist() == [0]
+
+
+def test_a_model_says_how_bright_white_is(tmp_path, capsys):
+    save_pixels(tmp_path / "a.png", 3000)
+    assert read(tmp_path, 1, bits=14).ravel() == [round(255 * 3000 / 16383)]
+    assert read(tmp_path, 1, bits=10).ravel() == [255]
+    assert capsys.readouterr().err.endswith("3000, which was clipped\n")
+
+
+def test_floats_are_from_0_to_1(tmp_path):
+    save_pixels(tmp_path / "a.tif", 0.4, kind="f4")
+    assert read(tmp_path, 1).ravel().tolist() == [102]
 
 
 @pytest.mark.parametrize(
     "pixels", [(255, "i4"), (-1, "i4"), (255, "f4"), (-1, "f4"), (np.nan, "f4")]
 )
-def test_pixels_whose_white_is_unknown(tmp_path, pixels):
-    save_pixels(tmp_path / "a.tif", *pixels)
-    with pytest.raises(ValueError, match="whose range is unknown|floats outside"):
-        readers.read_image(tmp_path / "a.tif", 8, False)
+def test_pixels_whose_white_is_unknown(tmp_path, capsys, pixels):
+    save_pixels(tmp_path / "a.tif", pixels[0], kind=pixels[1])
+    with pytest.raises(UserError, match="has no images that Pillow can read"):
+        read(tmp_path)
+    note = capsys.readouterr().err
+    assert note.startswith("note: skipped 1 of 1 files: ")
+    assert "whose white is unknown" in note or "floats beyond 0 to 1" in note
 
 
-def test_transparent_pixels_become_white(tmp_path):
-    for mode, clear in (("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))):
-        PIL.Image.new(mode, (10, 10), clear).save(tmp_path / "a.png")
-        assert readers.read_image(tmp_path / "a.png", 5, False).min() == 255
+@pytest.mark.parametrize(("background", "shade"), [("white", 255), ("black", 0)])
+def test_transparent_pixels_show_the_background(tmp_path, background, shade):
+    for mode, clear in (("RGBA", (9, 9, 9, 0)), ("LA", (9, 0))):
+        image = PIL.Image.new(mode, (10, 10), clear)
+        image.putpixel((0, 0), (128, 128, 128, 255)[-len(clear) :])
+        image.save(tmp_path / "a.png")
+        (pixels,) = read(tmp_path / "a.png", 10, background=background)
+        assert (pixels[5:] == shade).all() and pixels[0, 0] in range(127, 130)
     palette = PIL.Image.new("P", (10, 10), 3)
-    palette.putpalette([0, 0, 0] * 256)
+    palette.putpalette([9, 9, 9] * 256)
     palette.save(tmp_path / "p.png", transparency=3)
-    assert readers.read_image(tmp_path / "p.png", 5, True).min() == 255
+    (pixels,) = read(tmp_path / "p.png", 5, color=True, background=background)
+    assert (pixels == shade).all()
+
+
+def test_drawings_in_the_color_of_the_background_are_mentioned(tmp_path, capsys):
+    alpha = np.uint8(np.arange(100).reshape(10, 10))
+    white = PIL.Image.fromarray(np.stack([np.full_like(alpha, 255), alpha], axis=-1))
+    for i in range(3):
+        white.save(tmp_path / f"{i}.png")
+    PIL.Image.new("L", (9, 9), 255).save(tmp_path / "page.png")
+    assert read(tmp_path).min() == 255
+    note = "note: 3 of 4 files with transparent pixels became a single color: change"
+    assert capsys.readouterr().err == f"{note} --background (0.png, ...)\n"
+    assert np.ptp(read(tmp_path, background="black"), axis=(1, 2))[:3].min() > 90
+    assert capsys.readouterr().err == ""
 
 
 def test_exif_rotation(tmp_path):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # Rotate a quarter clockwise: the left becomes the top.
-    ramp().save(tmp_path / "a.jpg", exif=exif)
-    pixels = readers.read_image(tmp_path / "a.jpg", 20, True)
-    assert pixels[:8, :, 0].min() > 200 and pixels[-8:, :, 1].min() > 200
+    for name in "a.jpg", "a.png", "a.tif":
+        ramp().save(tmp_path / name, exif=exif)
+        (pixels,) = read(tmp_path / name, color=True)
+        assert pixels[:8, :, 0].min() > 200 and pixels[-8:, :, 1].min() > 200
 
 
-def test_images_are_cropped_to_their_center(tmp_path):
+def test_images_are_cropped_around_their_center(tmp_path, capsys):
     wide = np.zeros((10, 30), "uint8")
     wide[:, 10:20] = 255
     PIL.Image.fromarray(wide).save(tmp_path / "a.png")
-    assert readers.read_image(tmp_path / "a.png", 10, False).min() == 255
+    assert read(tmp_path / "a.png", 10).min() == 255
+    note = "note: cropped 1 of 1 files around the center: to keep more, --image-size"
+    assert capsys.readouterr().err == f"{note} HEIGHT WIDTH (a.png)\n"
+    (pixels,) = read(tmp_path / "a.png", (5, 15))
+    assert pixels.shape == (5, 15)
+    assert pixels[:, 6:9].min() == 255 and pixels[:, :4].max() == 0
+    assert capsys.readouterr().err == ""
 
 
-# Folders of images
+@pytest.mark.parametrize("size", [(8, 8), (50, 30)])
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(tmp_path, size):
+    """But never smaller: its fine stripes would become gray."""
+    stripes = np.uint8(255 * (np.arange(400) // 8 % 2))
+    PIL.Image.fromarray(np.tile(stripes[:, None], (1, 400))).save(tmp_path / "a.jpg")
+    (pixels,) = read(tmp_path / "a.jpg", size)
+    contrast = np.ptp(pixels.mean(axis=1))
+    assert contrast > 200 if size[0] == 50 else contrast < 60
 
 
-def test_subfolders_and_links_to_folders_are_classes(tmp_path, capsys):
-    kinds, folder = ("near/cat", "far/old"), tmp_path / "near"
-    save_images(tmp_path, [f"{kind}/{i}.png" for kind in kinds for i in range(10)])
-    (folder / "dog").symlink_to(tmp_path / "far")
-    (folder / ".hidden").mkdir()
-    for name in "cat/\nx.txt", "a.png", ".hidden/x.png", "dog/.x.png":
-        (folder / name).write_bytes(b"no image")
-    arrays = readers.read_image_folder(folder, 8, False)
-    assert arrays["x_train"].shape == (20, 8, 8)
-    assert arrays["x_train"][:, 0, 0].tolist() == list(range(0, 60, 3))
-    assert arrays["y_train"].tolist() == ["cat"] * 10 + ["dog"] * 10
-    note = "note: skipped 2 of 22 files (a.png: not an image, ...)\n"
+def test_all_pages_of_a_tiff_and_the_first_frame_of_an_animation(tmp_path, capsys):
+    save_pixels(tmp_path / "a.tif", *range(100, 130), kind="u1")
+    save_pixels(tmp_path / "b.tif", 250, kind="u1")
+    for ending in "gif", "webp", "png":
+        save_pixels(tmp_path / f"c.{ending}", 200, 10, kind="u1")
+    (part,), _ = images.read(str(tmp_path), Format((2, 2)))
+    shades = part.images[:, 0, 0].tolist()
+    assert shades[:31] == [*range(100, 130), 250] and min(shades[31:]) > 195
+    assert part.names[0] == "a.tif page 1" and part.names[29] == "a.tif page 30"
+    assert part.names[30:] == ["b.tif", "c.gif", "c.png", "c.webp"]
+    note = "note: used the first frame only of 3 of 5 files: to use others, save them"
+    assert capsys.readouterr().err == f"{note} as files (c.gif, ...)\n"
+    save_pixels(tmp_path / "a.tif", 1000, 2000)
+    assert read(tmp_path / "a.tif", 1).ravel().tolist() == [62, 125]  # of 12 bits
+
+
+# Folders
+
+
+def layout(tmp_path, names):
+    """Return, for each part, its labels by name, of a folder with these images."""
+    save_images(tmp_path, names.split())
+    parts, _ = images.read(str(tmp_path), Format((2, 2)))
+    found = []
+    for part in parts:
+        labels = [""] * len(part.names) if part.labels is None else part.labels
+        found.append(
+            " ".join(sorted(map("=".join, zip(part.names, labels, strict=True))))
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("1.png 2.png", ["1.png= 2.png="]),
+        ("a/1.png b/2.png", ["a/1.png=a b/2.png=b"]),
+        ("a/x/1.png a/2.png b/3.png", ["a/2.png=a a/x/1.png=a b/3.png=b"]),
+        ("a/1.png a/2.png", ["a/1.png= a/2.png="]),  # A single class is none.
+        ("top/in/a/1.png top/in/b/2.png", ["top/in/a/1.png=a top/in/b/2.png=b"]),
+        ("train/1.png test/2.png", ["train/1.png=", "test/2.png="]),
+        (
+            "Train/a/1.png Train/b/2.png TEST/a/3.png",
+            ["Train/a/1.png=a Train/b/2.png=b", "TEST/a/3.png=a"],
+        ),
+        (
+            "training/a/1.png training/b/2.png validation/b/3.png",
+            ["training/a/1.png=a training/b/2.png=b", "validation/b/3.png=b"],
+        ),
+        (
+            "x/train2017/1.png x/val2017/2.png",
+            ["x/train2017/1.png=", "x/val2017/2.png="],
+        ),
+        (
+            "seg_train/seg_train/a/1.png seg_train/seg_train/b/2.png"
+            " seg_test/seg_test/b/3.png",
+            [
+                "seg_train/seg_train/a/1.png=a seg_train/seg_train/b/2.png=b",
+                "seg_test/seg_test/b/3.png=b",
+            ],
+        ),
+        (
+            "train/a/1.png train/b/2.png test1/3.png",
+            ["train/a/1.png=a train/b/2.png=b", "test1/3.png="],
+        ),
+        (
+            "train/good/1.png test/good/2.png test/cut/3.png",
+            ["train/good/1.png=good", "test/cut/3.png=cut test/good/2.png=good"],
+        ),
+        (
+            "train/images/1.png val/images/2.png",
+            ["train/images/1.png=", "val/images/2.png="],
+        ),
+        (
+            "a/train/1.png b/train/2.png a/test/3.png b/test/4.png",
+            ["a/train/1.png=a b/train/2.png=b", "a/test/3.png=a b/test/4.png=b"],
+        ),
+        ("train/1.png plane/2.png", ["plane/2.png=plane train/1.png=train"]),
+        ("trainer/1.png tester/2.png", ["tester/2.png=tester trainer/1.png=trainer"]),
+    ],
+)
+def test_layouts_of_folders(tmp_path, names, expected):
+    assert layout(tmp_path, names) == expected
+
+
+def test_what_a_layout_means_is_mentioned(tmp_path, capsys):
+    names = "x/train/a/1.png x/train/b/2.png x/test/a/3.png x/val/a/4.png x/sample.png"
+    first, second = layout(tmp_path, names)
+    assert (first.count("="), second) == (2, "x/test/a/3.png=a")
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: opened x, the only folder with images in {tmp_path}",
+        "note: folders taken for parts, not classes: train (2), test (1);"
+        " left out: others (1), val (1)",
+    ]
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_images_beside_a_folder_of_images_are_ambiguous(tmp_path, inside):
+    save_images(tmp_path, [f"{inside}{i}.jpg" for i in range(4)])
+    save_images(tmp_path, [f"{inside}masks/deep/{i}.png" for i in range(4)])
+    save_images(tmp_path, ["test/1.png"] if inside else [])
+    problem = f"{tmp_path} has 4 images beside a folder with images: give --data"
+    with pytest.raises(UserError) as failure:
+        data.load(str(tmp_path))
+    assert str(failure.value).startswith(f"{problem} {tmp_path}/{inside}masks to use")
+
+
+def test_folders_without_images_are_no_classes(tmp_path, capsys):
+    save_images(tmp_path, [f"{i}.jpg" for i in range(4)])
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0.txt").write_text("0")
+    assert len(read(tmp_path)) == 4
+    note = "note: skipped 1 of 5 files, which are not images (labels/0.txt)\n"
     assert capsys.readouterr().err == note
+
+
+def test_litter_is_not_mentioned(tmp_path, capsys):
+    save_images(tmp_path, ["a/1.png", "b/2.png", ".ipynb_checkpoints/1.png"])
+    litter = "a/.DS_Store a/Thumbs.db __MACOSX/a/._1.png .git/x b/desktop.ini b/.x.png"
+    for name in litter.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no image")
+    assert len(read(tmp_path)) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    save_images(tmp_path, ["near/cat/1.png", "far/old/2.png"])
+    (tmp_path / "near" / "dog").symlink_to(tmp_path / "far")
+    (part,), _ = images.read(str(tmp_path / "near"), Format())
+    assert part.names == ["cat/1.png", "dog/old/2.png"]
+    assert part.labels.tolist() == ["cat", "dog"]
 
 
 def save_bomb(path):
     PIL.Image.new("1", (20_000, 20_000)).save(path)
 
 
+def save_cut(path):
+    ramp().resize((400, 400)).save(path, "jpeg")
+    path.write_bytes(path.read_bytes()[:900])
+
+
 SKIPPED = {
-    "cat": (lambda path: path.symlink_to("gone"), "No such file"),
-    "b.png": (lambda path: path.touch(), "not an image"),
-    "c.png": (lambda path: ramp().save(path), "not in the folder of a class"),
-    "dog/bomb.png": (save_bomb, "Image size"),
+    "dog/link": (lambda path: path.symlink_to("gone"), "files: No such file or"),
+    "dog/b.png": (lambda path: path.touch(), "files, which are not images"),
+    "dog/c.jpg": (save_cut, "files: image file is truncated"),
+    "dog/bomb.png": (save_bomb, "files: Image size"),
+    "dog/{x}.HEIC": (
+        lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(500)),
+        "files: to read HEIC, python -m pip install pillow-heif",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SKIPPED)
-def test_what_is_no_image_of_a_class_is_skipped(tmp_path, capsys, name):
-    save_images(tmp_path, ["dog/a.png"])
+def test_what_cannot_be_read_is_skipped(tmp_path, capsys, name):
+    save_images(tmp_path, ["dog/a.png", "dog/d.png"])
     make, reason = SKIPPED[name]
     make(tmp_path / name)
-    assert len(readers.read_image_folder(tmp_path, 8, False)["x_train"]) == 1
-    note = f"note: skipped 1 of 2 files ({name}: {reason}"
-    assert capsys.readouterr().err.startswith(note)
+    (part,), _ = images.read(str(tmp_path), Format((2, 2)))
+    assert part.names == ["dog/a.png", "dog/d.png"]
+    assert part.images[:, 0, 0].tolist() == [255, 252]
+    note = next(n for n in capsys.readouterr().err.splitlines() if "skipped" in n)
+    assert note.startswith(f"note: skipped 1 of 3 {reason}")
+    assert note.endswith(f" ({name})")
 
 
-def test_a_folder_without_subfolders_has_no_classes(tmp_path, capsys):
-    save_images(tmp_path, [f"{i}.png" for i in range(10)])
-    arrays = readers.read_image_folder(tmp_path, 8, True)
-    assert arrays.keys() == {"x_train"}
-    assert arrays["x_train"].shape == (10, 8, 8, 3)
-    assert capsys.readouterr() == ("", "")
+def test_each_reason_has_a_line_and_a_number(tmp_path, capsys):
+    save_images(tmp_path, ["good.png"])
+    for name in "1.png", "2.txt", "{x}.png":
+        (tmp_path / name).write_bytes(b"no image")
+    save_cut(tmp_path / "cut.jpg")
+    assert len(read(tmp_path)) == 1
+    none, cut = sorted(capsys.readouterr().err.splitlines())[::-1]
+    assert none == "note: skipped 3 of 5 files, which are not images (1.png, ...)"
+    assert cut.startswith("note: skipped 1 of 5 files: image file is truncated")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
@@ -123,20 +345,37 @@ def test_named_pipes_are_not_opened(tmp_path):
         os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match="fewer than 5 images"):
         data.load(str(tmp_path))
-    with pytest.raises(UserError, match="c.npz is not a data set"):
+    with pytest.raises(UserError, match="c.npz is no file"):
         data.load(str(tmp_path / "c.npz"))
 
 
 def test_folders_without_images(tmp_path):
     with pytest.raises(UserError, match="has no readable files"):
-        readers.read_image_folder(tmp_path, 28, False)
+        data.load(str(tmp_path))
     for name in "a.png", "b.txt":
         (tmp_path / name).write_bytes(b"no image")
-    says = r"has no images .*: skipped 2 of 2 files \(a.png: not an image, ...\)"
-    with pytest.raises(UserError, match=says):
-        readers.read_image_folder(tmp_path, 28, False)
+    with pytest.raises(UserError, match="has no images that Pillow can read"):
+        data.load(str(tmp_path))
+    with pytest.raises(UserError, match="has no images that Pillow can read"):
+        data.load(str(tmp_path / "a.png"))
 
 
 def test_a_folder_without_permission():
     with folder_with(0o000) as folder, pytest.raises(UserError, match="no readable f"):
         data.load(str(folder))
+
+
+def test_the_split_does_not_depend_on_how_files_are_listed(tmp_path, monkeypatch):
+    names = [f"{kind}/{i:02}.png" for kind in "ab" for i in range(20)]
+    save_images(tmp_path, names)
+    expected = data.load(str(tmp_path))
+    listed = folders.glob.glob
+    monkeypatch.setattr(folders.glob, "glob", lambda *a, **k: listed(*a, **k)[::-1])
+    found = data.load(str(tmp_path))
+    assert found.test.names == expected.test.names
+    assert found.checksum == expected.checksum
+    np.testing.assert_array_equal(found.test.images, expected.test.images)
+    shades = {name: 255 - 3 * i for i, name in enumerate(names)}
+    for part in found.train, found.test:
+        assert [shades[name] for name in part.names] == part.images[:, 0, 0].tolist()
+        assert [name[0] for name in part.names] == ["ab"[i] for i in part.labels]
