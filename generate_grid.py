@@ -53,7 +53,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from support import pictures, trained
+from support import pictures
+from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
 
@@ -156,7 +157,7 @@ def choose_plane(
     latent_dim = vae.config.latent_dim
     pictures.check_plane(latent_dim)
     if latent_dim > 2 and not options.dims:
-        shown = trained.load_images(settings, options.weights, options.data)
+        shown = load_images(settings, options.weights, options.data)
         return pictures.find_plane(vae.encode(shown.images)[0])
     if options.data:
         raise UserError(NO_IMAGES)
@@ -169,7 +170,7 @@ def choose_plane(
 
 def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
     """Return z_mean of the held-out image that --image names, (latent_dim,)."""
-    images = trained.load_images(settings, options.weights, options.data).images
+    images = load_images(settings, options.weights, options.data).images
     if options.image >= len(images):
         last = len(images) - 1
         raise UserError(f"--image {options.image}: choose from 0 to {last}")

@@ -28,7 +28,8 @@ import numpy as np
 from matplotlib import patches
 from matplotlib.figure import Figure
 
-from support import pictures, trained
+from support import pictures
+from support.shown import load_images
 from vae_mnist import load_vae
 
 SIZE = 24  # images per side of the grid
@@ -78,7 +79,7 @@ def draw_latent_plane(
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    shown = trained.load_images(settings, options.weights, options.data)
+    shown = load_images(settings, options.weights, options.data)
     z_mean, _ = vae.encode(shown.images)
     directions, axis_names = pictures.find_plane(z_mean)
 

@@ -37,9 +37,8 @@ class Hyperparameters:
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
-    # How to read pictures: height and width, by default 28
-    image_size: AtLeast1[int] | tuple[AtLeast1[int], AtLeast1[int]] | None = None
-    color: bool = False  # keep their colors
+    image_size: cli.ImageSize | None = None  # height and width of pictures; 28
+    color: bool = False  # keep the colors of pictures
     background: Literal["white", "black"] = "white"  # behind transparent pixels
 
     def stored(self) -> dict:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from support import files, pictures, trained
+from support import files, pictures
+from support.shown import load_images
 from vae_mnist import load_vae
 
 COLUMNS, ROWS = 8, 3  # of the images
@@ -27,7 +28,7 @@ def main(output: str, *runs: str) -> None:
     for above, below, run in zip(planes, samples, runs, strict=True):
         title, path = run.rsplit("=", 1)
         vae, settings = load_vae(path)
-        shown = trained.load_images(settings, path)
+        shown = load_images(settings, path)
         some = np.random.default_rng(0).permutation(len(shown.images))[:4000]
         points, _ = vae.encode(shown.images[some])
         labels, names = shown.labels[some], shown.class_names

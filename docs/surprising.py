@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from support import files, pictures, trained
+from support import files, pictures
+from support.shown import load_images
 from vae_mnist import load_vae
 
 COUNT = 10
@@ -23,7 +24,7 @@ def main(table: str, path: str, output: str) -> None:
     vae, settings = load_vae(path)
     with open(table, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:COUNT]  # extras.evaluate sorts them by loss
-    held_out = trained.load_images(settings, path).images
+    held_out = load_images(settings, path).images
     images = held_out[[int(row["index"]) for row in rows]]
     decoded = vae.decode(vae.encode(images)[0])
     figure = Figure(figsize=(COUNT, 2.5), layout="compressed")

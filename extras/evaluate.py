@@ -40,12 +40,12 @@ import numpy as np
 from rich.progress import track
 from scipy import spatial, stats
 
-from support import files, trained
+from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import on_terminal
 from support.parts import Part
 from support.quadrature import integrate
-from support.trained import Shown
+from support.shown import Shown, load_images
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
 NEIGHBORS = 5
@@ -142,7 +142,8 @@ def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | Non
         return ops.matmul(x, ops.transpose(kernel)), ops.sum(x * bias, axis=-1)
 
     g, offset = in_batches(project, images)
-    log_p = integrate(lambda z: in_batches(terms, z), g, reach)
+    size = max(1, DECODED // images[0].size)
+    log_p = integrate(lambda z: in_batches(terms, z, size), g, reach)
     return None if log_p is None else -(log_p + offset)
 
 
@@ -285,7 +286,7 @@ def table(
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    shown = trained.load_images(settings, options.weights, options.data, True)
+    shown = load_images(settings, options.weights, options.data, True)
     images = evaluate_images(vae, shown.images, options.samples, options.seed)
     summary = summarize(vae, shown, images, options.samples)
     if options.json:

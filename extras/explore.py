@@ -32,8 +32,9 @@ import webbrowser
 import numpy as np
 from matplotlib.colors import to_hex
 
-from support import files, page_data, pictures, trained
+from support import files, page_data, pictures
 from support.errors import UserError
+from support.shown import Shown, load_images
 from vae_mnist import VAE, load_vae
 
 Array = np.ndarray
@@ -66,7 +67,7 @@ def check_names(script: str) -> None:
         raise ValueError(f"several modules of the page define {twice}")
 
 
-def make_page(vaes: list[VAE], names: list[str], shown: trained.Shown) -> str:
+def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
     """Return the HTML of the page for models and their images."""
     images, labels, classes = shown.images, shown.labels, shown.class_names or []
     named = [] if labels is None or len(classes) > pictures.LEGEND else classes
@@ -118,7 +119,7 @@ def main(options: Options) -> None:
         vae, settings = load_vae(path)
         pictures.check_plane(vae.config.latent_dim)
         vaes.append(vae)
-        images = trained.load_images(settings, path, options.data)
+        images = load_images(settings, path, options.data)
         shown = shown or images
         if not np.array_equal(shown.images, images.images):
             first = options.weights[0]

@@ -32,7 +32,7 @@ Folder = Annotated[str, is_folder]
 class Options:
     folder: tyro.conf.Positional[Folder]  # that vae_mnist.py --snapshots filled
     output: Annotated[str, cli.writable(".gif")] = "film.gif"  # the film to write
-    data: cli.Source | None = None  # film other images than those it was trained on
+    data: cli.Source | None = None  # images to film; by default those held out
 
 
 import pathlib
@@ -44,8 +44,9 @@ from matplotlib import animation
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from support import files, pictures, trained, weights
+from support import files, pictures, weights
 from support import snapshots as saved
+from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
 Array = np.ndarray
@@ -134,7 +135,7 @@ def main(options: Options) -> None:
     if len({weights.read(path)[0]["run"] for path in paths}) > 1:
         raise UserError(f"{options.folder} has snapshots of several runs: remove some")
     vae, settings = load_vae(paths[-1])
-    shown = trained.load_images(settings, options.folder, options.data)
+    shown = load_images(settings, options.folder, options.data)
     plane, axis_names = pictures.find_plane(vae.encode(shown.images)[0])
     chosen = np.random.default_rng(0).permutation(len(shown.images))[:IMAGES]
     images = shown.images[chosen]

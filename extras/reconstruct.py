@@ -30,9 +30,10 @@ class Options(Trained):
 import numpy as np
 from matplotlib.figure import Figure
 
-from support import pictures, trained
+from support import pictures
 from support.backend import in_batches, keras, ops, to_pixels
 from support.noise import add_noise
+from support.shown import load_images
 from vae_mnist import load_vae
 
 COLUMNS = 20  # images side by side
@@ -76,7 +77,7 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    images = trained.load_images(settings, options.weights, options.data).images
+    images = load_images(settings, options.weights, options.data).images
     noise = vae.config.noise if options.noise is None else options.noise
 
     def reconstruct(batch, generator):

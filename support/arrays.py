@@ -105,9 +105,9 @@ def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
         problem = f"{source} has {array.dtype} pixels from {low:g} to {high:g}"
         raise UserError(f"{problem}: {advise_range(array.dtype.kind, low, high)}")
     scaled = np.empty(array.shape, "uint8")
-    for i in range(0, len(array), 1000):  # so that floats take little memory
-        share = np.clip(array[i : i + 1000] / white, 0, 1)
-        scaled[i : i + 1000] = np.rint(255 * share)
+    for i in range(0, len(array), 100):  # so that floats take little memory
+        share = np.clip(array[i : i + 100] / white, 0, 1)
+        scaled[i : i + 100] = np.rint(255 * share)
     return scaled
 
 

@@ -63,7 +63,7 @@ def to_pixels(images: np.ndarray | Tensor) -> Tensor:
     return ops.reshape(x, (-1, math.prod(images.shape[1:])))
 
 
-def in_batches(function: Callable, array: np.ndarray, size: int = 1000):
+def in_batches(function: Callable, array: np.ndarray, size: int = 250):
     """Apply a function to `size` rows at a time, to save memory. Return NumPy arrays.
 
     The function returns a tensor, or a tuple of them, with a row per row of its input.

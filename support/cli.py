@@ -56,6 +56,7 @@ def may_change(option: str, value: object) -> None:
 
 AtLeast0 = Annotated[T, at_least(0)]
 AtLeast1 = Annotated[T, at_least(1)]
+ImageSize = AtLeast1[int] | tuple[AtLeast1[int], AtLeast1[int]]
 MayChange = Annotated[T, may_change]
 Source = Annotated[str, is_source]
 NewWeights = Annotated[str, writable(".weights.h5")]  # as Keras requires

@@ -33,7 +33,7 @@ def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
 def binarize(images: np.ndarray, seed: int) -> None:
     """Sample the pixels of uint8 images, in place, as 0 or 255, always the same."""
     generator = keras.random.SeedGenerator(seed)
-    for i in range(0, len(images), 1000):
-        batch = images[i : i + 1000]
+    for i in range(0, len(images), 250):
+        batch = images[i : i + 250]
         sampled = sample_pixels(to_pixels(batch), generator)
         batch[:] = 255 * ops.convert_to_numpy(sampled).reshape(batch.shape)

@@ -10,11 +10,11 @@ from support.errors import on_terminal
 SIZE = 0.125  # of the first cells
 CELLS = 500  # of them along either axis, at most
 COARSE = 0.2  # share of an integral in a single cell that calls for smaller cells …
-SPLIT = 0.0002  # … in place of all that have this share
+SPLIT = 0.0005  # … in place of all that have this share
 LEVELS = 6  # of smaller cells
 TINY = 1e-30  # in place of 0, of a sum whose logarithm is taken
 TOLERANCE = 0.05  # that the last level may still change, on average
-NUMBERS = 4_000_000  # in an array of intermediate results, which bounds the memory
+NUMBERS = 1_000_000  # in an array of intermediate results, which bounds the memory
 CHILDREN = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # the quarters of a cell
 Array = np.ndarray
 

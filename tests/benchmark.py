@@ -2,6 +2,7 @@
 
     python tests/benchmark.py                   MNIST, 3 runs of 5 epochs each
     python tests/benchmark.py --runs 1          a quick look
+    python tests/benchmark.py --memory          how much memory the scripts need
 
 Every contender trains in a process of its own, in turn, so that a drift of the
 machine's speed affects all of them. Seconds are the median over all epochs but each
@@ -18,11 +19,13 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import tyro
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
 CONTENDERS = {  # name: description, backend, options of the lesson's Config
     "default": ("this project on TensorFlow", "tensorflow", {}),
@@ -41,6 +44,7 @@ class Options:
     data: str = "mnist"  # as for vae_mnist.py
     epochs: int = 5  # per run
     runs: int = 3  # per contender, with seeds 0, 1, …
+    memory: bool = False  # measure memory instead: bytes per byte of pixels
     contender: str = ""  # used internally: the one to run in this process
     seed: int = 0  # used internally
 
@@ -168,6 +172,43 @@ def start(name, backend, options, seed):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def peak_memory(folder, script, *words):
+    """Run a script in a folder. Return the most memory that it needed, in bytes."""
+    start = [script] if script.endswith(".py") else ["-m", script]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, *start, *words], cwd=folder, env=env, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, script
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure_memory(folder, sizes=(1600, 9600)):
+    """Return, by script, how much more memory it needs per byte of pixels.
+
+    sizes: numbers of images of 64×64 pixels in color; a fifth of them are held out.
+    """
+    import numpy as np
+
+    scripts = {str(ROOT / "vae_mnist.py"): ["--epochs", "1", "--hidden", "16"]}
+    scripts |= {str(ROOT / "plot_latent.py"): [], "extras.evaluate": ["--samples", "9"]}
+    scripts |= {"extras.reconstruct": [], "extras.explore": []}
+    peaks, pixels = {name: [] for name in scripts}, []
+    for count in sizes:
+        images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), "uint8")
+        np.save(folder / "images.npy", images)
+        pixels.append(images.size)
+        for name, words in scripts.items():
+            data = ["--data", "images.npy"] if "vae_mnist" in name else []
+            peaks[name].append(peak_memory(folder, name, *words, *data))
+    return {
+        pathlib.Path(name).name: (more - less) / (pixels[1] - pixels[0])
+        for name, (less, more) in peaks.items()
+    }
+
+
 def main(options):
     installed = {k: v for k, v in CONTENDERS.items() if importlib.util.find_spec(v[1])}
     results = {name: [] for name in installed}
@@ -194,4 +235,11 @@ def main(options):
 
 if __name__ == "__main__":
     options = tyro.cli(Options, description=__doc__)
-    contend(options) if options.contender else main(options)
+    if options.memory:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, ratio in measure_memory(pathlib.Path(folder)).items():
+                print(f"{name:20}{ratio:6.2f} bytes per byte of pixels")
+    elif options.contender:
+        contend(options)
+    else:
+        main(options)

@@ -1,4 +1,4 @@
-"""support/data.py, sources.py, arrays.py, trained.py: sources, pixels, parts."""
+"""support/data.py, sources.py, arrays.py, shown.py: sources, pixels, parts."""
 
 import re
 import socket
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import bars, idx, save_images
 
-from support import data, trained
+from support import data
 from support.errors import UserError
+from support.shown import load_images
 
 IMAGES, LABELS = bars(20, 0)
 COLORS = np.stack([IMAGES, IMAGES, IMAGES], axis=-1)
@@ -389,20 +390,20 @@ def settings_of(source, shape, binarize=False):
 @pytest.mark.usefixtures("here")
 def test_a_models_images_are_found_again(npz, capsys):
     settings = settings_of(str(npz), [12, 12])
-    shown = trained.load_images(settings, "a.h5")
+    shown = load_images(settings, "a.h5")
     assert (shown.held_out, shown.kind, shown.train) == (True, "held-out images", None)
     np.testing.assert_array_equal(shown.images, bars(60, 1)[0])
     np.testing.assert_array_equal(shown.labels, bars(60, 1)[1])
-    shown = trained.load_images(settings, "a.h5", keep_train=True)
+    shown = load_images(settings, "a.h5", keep_train=True)
     np.testing.assert_array_equal(shown.train.images, bars(250, 0)[0])
     assert capsys.readouterr().err == ""
     np.savez("small.npz", x_train=IMAGES[:, 2:])
     says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
     with pytest.raises(UserError, match=says):
-        trained.load_images(settings, "a.h5", "small.npz")
+        load_images(settings, "a.h5", "small.npz")
     settings["config"]["data"] = "gone.npz"
     with pytest.raises(UserError, match="gone.npz does not exist: give --data"):
-        trained.load_images(settings, "a.h5")
+        load_images(settings, "a.h5")
 
 
 @pytest.mark.usefixtures("here")
@@ -411,15 +412,15 @@ def test_of_other_images_all_are_shown_or_the_test_part(npz, capsys):
     note = f"note: a.h5 was trained on other images ({npz}), which may"
     np.savez("whole.npz", x_train=IMAGES)
     for keep_train in False, True:
-        shown = trained.load_images(settings, "a.h5", "whole.npz", keep_train)
+        shown = load_images(settings, "a.h5", "whole.npz", keep_train)
         assert (shown.held_out, shown.kind, shown.train) == (False, "images", None)
         np.testing.assert_array_equal(shown.images, IMAGES)
         assert capsys.readouterr().err.startswith(note)
     np.savez("one.npz", x_train=IMAGES[:1])
-    assert len(trained.load_images(settings, "a.h5", "one.npz").images) == 1
+    assert len(load_images(settings, "a.h5", "one.npz").images) == 1
     capsys.readouterr()
     np.savez("parts.npz", x_train=IMAGES[5:], x_test=IMAGES[:5])
-    shown = trained.load_images(settings, "a.h5", "parts.npz")
+    shown = load_images(settings, "a.h5", "parts.npz")
     np.testing.assert_array_equal(shown.images, IMAGES[:5])
     left_out = "note: left out the training part of parts.npz, 15 images"
     assert capsys.readouterr().err.splitlines()[1:] == [left_out]
@@ -436,7 +437,7 @@ def test_other_images_are_scaled_as_the_models_own(capsys):
     scaled = {"darker": IMAGES * (2 / 4095 * 255), "bytes": IMAGES}
     scaled["brighter"] = np.minimum(IMAGES * (30 / 4095 * 255), 255)
     for name, expected in scaled.items():
-        shown = trained.load_images(settings, "a.h5", f"{name}.npz")
+        shown = load_images(settings, "a.h5", f"{name}.npz")
         np.testing.assert_allclose(shown.images, expected, atol=0.51)
     assert "is 7590, which was clipped\n" in capsys.readouterr().err
 
@@ -450,12 +451,12 @@ def test_a_folder_of_images_is_read_in_the_models_shape(tmp_path, shape):
     assert dataset.test.images.shape == (2, 28, 28)
     assert dataset.class_names == ["a", "b"]
     settings = settings_of(str(tmp_path), shape)
-    shown = trained.load_images(settings, "a.h5")
+    shown = load_images(settings, "a.h5")
     assert shown.images.shape == (10, *shape)  # all: at another size they are others
     settings["checksum"] = data.load(str(tmp_path), shape[:2], len(shape) == 3).checksum
-    shown = trained.load_images(settings, "a.h5")
+    shown = load_images(settings, "a.h5")
     assert shown.held_out and shown.images.shape == (2, *shape)
-    shown = trained.load_images(settings, "a.h5", str(tmp_path / "a" / "3.png"))
+    shown = load_images(settings, "a.h5", str(tmp_path / "a" / "3.png"))
     assert shown.names == ["3.png"] and shown.images.shape == (1, *shape)
 
 
@@ -464,8 +465,8 @@ def test_a_binarize_model_is_shown_binary_images(tmp_path):
     gray[:, 0], gray[:, 1] = 0, 255
     np.savez(tmp_path / "a.npz", x_train=gray, x_test=gray)
     settings = settings_of(str(tmp_path / "a.npz"), (8, 8), binarize=True)
-    shown = trained.load_images(settings, "a.h5", keep_train=True)
-    again = trained.load_images(settings, "a.h5")
+    shown = load_images(settings, "a.h5", keep_train=True)
+    again = load_images(settings, "a.h5")
     assert shown.held_out
     for images in shown.images, shown.train.images:
         assert images.dtype == np.uint8 and set(np.unique(images)) == {0, 255}

@@ -11,7 +11,7 @@ from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
 from extras import evaluate
 from support.backend import set_seed
 from support.parts import Part
-from support.trained import Shown
+from support.shown import Shown
 from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)

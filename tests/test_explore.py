@@ -20,7 +20,7 @@ from extras import explore
 from support import data, page_data
 from support.backend import keras, layers, set_seed
 from support.errors import UserError
-from support.trained import Shown
+from support.shown import Shown
 
 try:
     from selenium import webdriver

@@ -1,0 +1,62 @@
+"""The images that a script shows: those held out from a model, or others."""
+
+from dataclasses import dataclass
+
+from support import data, noise
+from support.errors import UserError, note
+from support.images import Format
+from support.parts import Part
+
+
+@dataclass(frozen=True)
+class Shown(Part):
+    """The images that a script shows, and what is known about them."""
+
+    class_names: list[str] | None  # None if there are no labels
+    held_out: bool  # whether the model was trained beside them, but not on them
+    train: Part | None  # the training part of their data set, if it was asked for
+
+    @property
+    def kind(self) -> str:
+        """What to call them."""
+        return "held-out " * self.held_out + "image" + "s" * (len(self.images) > 1)
+
+
+def load_images(
+    settings: dict, path: str, source: str | None = None, keep_train: bool = False
+) -> Shown:
+    """Load images for a model, in the shape and with the colors of its own.
+
+    settings: those of the model, from the weights file `path`. source: by default what
+    it was trained on, of which the held-out images are shown. Of others, all are, or
+    those of the test part. If it was trained with --binarize, they are binarized, the
+    same in every script. keep_train: whether the training part is needed, too.
+    Raises UserError as `data.read` does, and if the images have another shape.
+    """
+    config, shape = settings["config"], tuple(settings["image_shape"])
+    source = source or config["data"]
+    color, background = len(shape) == 3, config["background"]
+    form = Format(shape[:2], color, background, settings.get("bits"))
+    dataset = data.read(source, form)
+    if dataset.train.images.shape[1:] != shape:
+        problem = f"{source} has images of shape {dataset.train.images.shape[1:]}"
+        raise UserError(f"{problem}, but {path} needs {shape}: give other --data")
+    held_out = dataset.checksum == settings["checksum"]
+    if held_out:
+        dataset = dataset if dataset.test else data.hold_out(dataset)
+    else:
+        problem = f"{path} was trained on other images ({config['data']})"
+        note(f"{problem}, which may include some of these")
+    train, shown = dataset.train, dataset.test
+    if not shown:
+        train, shown = None, train
+    elif not (held_out or keep_train):
+        note(f"left out the training part of {source}, {len(train.images):,} images")
+    train = train if keep_train else None
+    if config["binarize"]:
+        for seed, part in enumerate((train, shown)):
+            if part:
+                noise.binarize(part.images, seed)
+    return Shown(
+        shown.images, shown.labels, shown.names, dataset.class_names, held_out, train
+    )
