@@ -208,7 +208,7 @@ def evaluate_images(
 
 def is_binary(images: np.ndarray) -> bool:
     """Return whether all pixels are black or white."""
-    batches = np.array_split(images, len(images) // 1000 + 1)  # to save memory
+    batches = np.array_split(images, len(images) // 100 + 1)  # to save memory
     return all(((batch == 0) | (batch == 255)).all() for batch in batches)
 
 

@@ -9,7 +9,7 @@ from conftest import save_untrained
 from PIL import Image
 
 from extras import evaluate
-from support import backend, data, quadrature
+from support import backend, data
 from support.images import Format
 from support.shown import load_images
 from vae_mnist import VAE, Config, load_vae
@@ -49,7 +49,7 @@ def growth(function, folder, save):
 
     This counts arrays of NumPy, but no tensors.
     """
-    rng, peaks, sizes = np.random.default_rng(0), [], (60, 240)
+    rng, peaks, sizes = np.random.default_rng(0), [], (120, 360)
     for size in sizes:
         images = rng.integers(0, 256, (size, *SHAPE), "uint8")
         path = save(folder, images)
@@ -70,10 +70,9 @@ def test_loading(tmp_path, save, limit):
 
 
 def test_evaluating(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "DECODED", 10_000)
-    monkeypatch.setattr(quadrature, "NUMBERS", 10_000)
+    monkeypatch.setattr(evaluate, "DECODED", 100_000)
     monkeypatch.setattr(backend.in_batches, "__defaults__", (20,))
-    vae = VAE(SHAPE, Config(hidden=(8,)))
+    vae = VAE(SHAPE, Config(hidden=(8,), latent_dim=3))
     weights = tmp_path / "m.weights.h5"
 
     def report(path):
