@@ -1,5 +1,6 @@
 """What the pictures share: the latent plane, the colors of classes, tiling, saving."""
 
+import contextlib
 import io
 import pathlib
 import warnings
@@ -8,14 +9,14 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import patches, patheffects
+from matplotlib import font_manager, patches, patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from scipy import ndimage, special
 
 from support import files
-from support.errors import UserError
+from support.errors import UserError, note
 
 # Color-blind readers can tell neighbors such as 4 and 9 apart, too.
 COLORS = [
@@ -111,6 +112,26 @@ def place_names(
     return places
 
 
+def fonts_for(text: str) -> list[str]:
+    """Return matplotlib's font and, for characters that it lacks, others with them.
+
+    Say on stderr if no installed font has them.
+    """
+    fonts = font_manager.fontManager.ttflist
+    fonts = sorted(fonts, key=lambda font: font.name != "DejaVu Sans")
+    families, missing = [], set(map(ord, text))
+    for font in fonts:
+        if missing and not font.name.startswith("Last Resort"):  # has only boxes
+            with contextlib.suppress(RuntimeError):  # an unusual kind of font
+                known = font_manager.get_font(font.fname).get_charmap().keys()
+                families += [font.name] * bool(missing & known)
+                missing -= known
+    if missing:
+        some = "".join(map(chr, sorted(missing)[:5]))
+        note(f"no font for {some}: install one, such as Noto Sans CJK for Chinese")
+    return families
+
+
 def draw_clusters(
     axes: Axes,
     points: np.ndarray,
@@ -137,8 +158,9 @@ def draw_clusters(
     if labels is not None and len(class_names) <= LEGEND:
         size -= 3 * (max(map(len, class_names)) > 3)  # long names are smaller
         letter = reach * size / (axes.bbox.width / axes.figure.dpi * 36)
+        style |= {"family": fonts_for("".join(class_names)), "weight": "bold"}
         for name, x, y in place_names(points, labels, class_names, reach, letter):
-            axes.text(x, y, name, weight="bold", size=size, parse_math=False, **style)
+            axes.text(x, y, name, size=size, parse_math=False, **style)
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
     return axes.scatter(*points.T, c=colors, s=area, alpha=0.6, linewidths=0)
 

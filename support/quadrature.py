@@ -10,7 +10,7 @@ from support.errors import on_terminal
 SIZE = 0.125  # of the first cells
 CELLS = 500  # of them along either axis, at most
 COARSE = 0.2  # share of an integral in a single cell that calls for smaller cells …
-SPLIT = 0.0005  # … in place of all that have this share
+SPLIT = 0.0005  # … in place of all that have this share, or are next to it
 LEVELS = 6  # of smaller cells
 TINY = 1e-30  # in place of 0, of a sum whose logarithm is taken
 TOLERANCE = 0.05  # that the last level may still change, on average
@@ -41,6 +41,7 @@ def integrate(
     total = np.empty(len(g))  # logarithms of the integrals …
     rest = np.empty(len(g))  # … and of what is not refined of them
     pairs = []  # rows of g and cells to refine for them
+    neighbors = np.add.outer([-side, 0, side], [-1, 0, 1]).ravel().astype(int)
     starts = range(0, len(g), max(1, NUMBERS // len(cells)))
     bar = {"transient": True, "disable": not on_terminal()}
     for start in track(starts, "integrating", **bar):
@@ -50,7 +51,11 @@ def integrate(
         share = np.exp(logs - top)
         sums = share.sum(axis=1, keepdims=True, dtype=float)
         share /= sums
-        split = (share > SPLIT) & (share.max(axis=1, keepdims=True) > COARSE)
+        sharp = np.flatnonzero(share.max(axis=1) > COARSE)
+        split = np.zeros(share.shape, bool)
+        split[sharp] = share[sharp] > SPLIT
+        around = share[sharp].argmax(axis=1)[:, None] + neighbors
+        split[sharp[:, None], around.clip(0, len(cells) - 1)] = True
         total[some] = (top + np.log(sums))[:, 0]
         kept = np.where(split, 0, share).sum(axis=1, dtype=float)
         rest[some] = total[some] + np.log(np.maximum(kept, TINY))
@@ -66,7 +71,10 @@ def integrate(
         share = np.exp(logs - total[rows])
         peak = np.zeros(len(g))
         np.maximum.at(peak, rows, share)
-        split = (share > SPLIT) & (peak[rows] > COARSE)
+        middle = np.zeros((len(g), 2))
+        middle[rows[share == peak[rows]]] = cells[share == peak[rows]]
+        near = np.abs(cells - middle[rows]).max(axis=1) <= 1
+        split = ((share > SPLIT) | near) & (peak[rows] > COARSE)
         rest = add(rest, rows[~split], logs[~split])
         rows, cells = rows[split], cells[split]
     return total if np.abs(total - before).mean() < TOLERANCE else None

@@ -5,6 +5,7 @@ import webbrowser
 import numpy as np
 import pytest
 from conftest import bars, largest_file, save_untrained
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from extras import film
@@ -212,3 +213,15 @@ def test_scripts_find_out_at_once(fails, tmp_path, output, says):
     weights = save_untrained(vae, tmp_path / "a.weights.h5", "", config={"no": 1})
     for script in SCRIPTS:
         fails(script, "--weights", weights, "--output", output, says=says)
+
+
+def test_names_that_the_default_font_lacks_get_another_or_a_note(capsys):
+    """STIX comes with matplotlib and has ℊ, which DejaVu Sans lacks."""
+    assert pictures.fonts_for("Größe — мир") == ["DejaVu Sans"]
+    first, *others = pictures.fonts_for("a\u210a")
+    assert first == "DejaVu Sans" and len(others) == 1
+    known = font_manager.get_font(font_manager.findfont(others[0])).get_charmap()
+    assert 0x210A in known
+    assert capsys.readouterr().err == ""
+    assert pictures.fonts_for("a\U0010fffd") == ["DejaVu Sans"]
+    assert capsys.readouterr().err.startswith("note: no font for \U0010fffd: install")
