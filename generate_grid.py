@@ -169,7 +169,7 @@ def choose_plane(
 
 
 def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
-    """Return z_mean of the held-out image that --image names, (latent_dim,)."""
+    """Return z_mean of the image that --image names, (latent_dim,)."""
     images = load_images(settings, options.weights, options.data).images
     if options.image >= len(images):
         last = len(images) - 1

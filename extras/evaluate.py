@@ -30,19 +30,18 @@ class Options(Trained):
 
     def __post_init__(self) -> None:
         if self.all and not self.csv:
-            raise UserError("--all is about the table: add --csv FILE.csv")
+            raise UserError("--all needs a table: add --csv FILE.csv")
 
 
 import json
 import math
 
 import numpy as np
-from rich.progress import track
 from scipy import spatial, stats
 
 from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
-from support.errors import on_terminal
+from support.errors import progress
 from support.parts import Part
 from support.quadrature import integrate
 from support.shown import Shown, load_images
@@ -102,12 +101,11 @@ def sampled_losses(
     is never below −log p(x), and falls with more samples (Burda et al., theorem 1).
     """
     generator = keras.random.SeedGenerator(seed)
-    parts = min(len(images), math.ceil(samples * images.size / DECODED))
-    parts = np.array_split(np.arange(len(images)), parts)
-    bar = {"transient": True, "disable": not on_terminal()}
+    count = min(len(images), math.ceil(samples * images.size / DECODED))
+    batches = np.array_split(np.arange(len(images)), count)
     reconstructions, estimates = [], []
-    for part in track(parts, "sampling", **bar):
-        arrays = to_pixels(images[part]), z_mean[part], z_log_sigma[part]
+    for batch in progress(batches, "sampling"):
+        arrays = to_pixels(images[batch]), z_mean[batch], z_log_sigma[batch]
         draws = importance_weights(vae, *arrays, samples, generator)
         reconstruction, log_w = map(ops.convert_to_numpy, draws)
         reconstructions.append(reconstruction.mean(axis=1))
@@ -153,9 +151,9 @@ def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
     NEIGHBORS of them vote, by their distance in latent space.
     """
     train = shown.train
-    if train is None or train.labels is None or len(train.labels) < NEIGHBORS:
+    if shown.labels is None or train is None or train.labels is None:
         return None
-    if shown.labels is None:
+    if len(train.labels) < NEIGHBORS:
         return None
     tree = spatial.cKDTree(vae.encode(train.images)[0])
     _, nearest = tree.query(z_mean, NEIGHBORS)
@@ -175,8 +173,8 @@ def image_losses(
     parameters = [ops.convert_to_tensor(p[..., None]) for p in (z_mean, log_sigma)]
     terms = ops.convert_to_numpy(kl_divergence(*parameters))
     kl = terms.sum(axis=1)
-    drawn = sampled_losses(vae, images, z_mean, log_sigma, samples, seed)
-    reconstruction, estimate = drawn
+    arguments = images, z_mean, log_sigma, samples, seed
+    reconstruction, estimate = sampled_losses(vae, *arguments)
     return {
         "z_mean": z_mean,
         "sigma": np.exp(log_sigma),
@@ -235,9 +233,11 @@ def summarize(vae: VAE, shown: Shown, images: dict, samples: int) -> dict:
     }
 
 
-def print_report(summary: dict) -> None:
-    """Print a summary as a table, with what a reader must know about it."""
-    kind = "held-out " * summary["held_out"] + "image" + "s" * (summary["images"] > 1)
+def print_report(summary: dict, kind: str) -> None:
+    """Print a summary as a table, with what a reader must know about it.
+
+    kind: what to call the images.
+    """
     count = summary["images"]
     print(f"{count:,} {kind}    nats per image" + " ± standard error" * (count > 1))
     kl = summary["kl_per_dimension"]
@@ -259,9 +259,9 @@ def print_report(summary: dict) -> None:
     if summary["noise"]:
         print("note: training encoded noisy images; these are clean")
     if len(kl) == 2 and not summary["gap"]:
-        print("note: no quadrature: the plane is too wide or too sharp for its grid")
+        print("note: no quadrature: z_mean spreads too far, or p(z|x) is too narrow")
     if active is not None and active < len(kl):
-        print("note: in the others the posterior has collapsed: z is noise")
+        print("note: in the inactive ones the posterior has collapsed: z is noise")
     if not summary["binary"]:
         print("note: gray pixels, so none of this compares with published")
         print("      log-likelihoods: train with --binarize for that")
@@ -286,27 +286,23 @@ def table(
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    shown = load_images(settings, options.weights, options.data, True)
-    images = evaluate_images(vae, shown.images, options.samples, options.seed)
-    summary = summarize(vae, shown, images, options.samples)
+    path, source = options.weights, options.data
+    shown = load_images(settings, path, source, keep_train=True)
+    losses = evaluate_images(vae, shown.images, options.samples, options.seed)
+    summary = summarize(vae, shown, losses, options.samples)
     if options.json:
         with files.replacing(options.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + "\n")
     if options.csv:
-        parts = {"test": shown, "train": shown.train if options.all else None}
-        rows = []
-        for name, part in parts.items():
-            if part:
-                losses = images
-                if part is not shown:
-                    losses = image_losses(
-                        vae, part.images, options.samples, options.seed
-                    )
-                more = {"part": name} if options.all else {}
-                rows += table(part, shown.class_names, losses, more)
+        more = {"part": "test"} if options.all else {}
+        rows = table(shown, shown.class_names, losses, more)
+        if options.all and shown.train:
+            images = shown.train.images
+            losses = image_losses(vae, images, options.samples, options.seed)
+            rows += table(shown.train, shown.class_names, losses, {"part": "train"})
         rows.sort(key=lambda row: -float(row["loss"]))
         files.write_table(options.csv, rows)
-    print_report(summary)
+    print_report(summary, shown.kind)
 
 
 if __name__ == "__main__":

@@ -122,8 +122,8 @@ def main(options: Options) -> None:
         images = load_images(settings, path, options.data)
         shown = shown or images
         if not np.array_equal(shown.images, images.images):
-            first = options.weights[0]
-            raise UserError(f"{first} and {path} were trained on different images")
+            problem = f"{options.weights[0]} and {path} need different images"
+            raise UserError(f"{problem}: make a page of each")
     page = make_page(vaes, names_of(options.weights, vaes), shown)
     with files.replacing(options.output) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from support import cli
-from support.errors import UserError, on_terminal
+from support.errors import UserError, progress
 
 
 def is_folder(option: str, folder: str) -> None:
@@ -42,7 +42,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib import animation
 from matplotlib.figure import Figure
-from rich.progress import track
 
 from support import files, pictures, weights
 from support import snapshots as saved
@@ -50,7 +49,7 @@ from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
 Array = np.ndarray
-IMAGES = 1000  # held-out images in the film's plane
+IMAGES = 1000  # in the film's plane
 SIZE = 16  # images per side of the film's grid
 DURATION = 250  # of a frame, in ms
 LAST = 8  # times that the last frame is shown
@@ -60,8 +59,8 @@ class Frame(typing.NamedTuple):
     """What the film shows of a snapshot."""
 
     epochs: float  # of training
-    loss: float  # held-out, in nats per image
-    points: Array  # z_mean of some held-out images in the plane, (n, 2)
+    loss: float  # in nats per image
+    points: Array  # z_mean of some images in the plane, (n, 2)
     manifold: Array  # decoded images of the same plane, tiled, uint8
 
 
@@ -141,14 +140,13 @@ def main(options: Options) -> None:
     images = shown.images[chosen]
     labels = None if shown.labels is None else shown.labels[chosen]
     vae.compile(optimizer=None)
-    bar = {"disable": not on_terminal(), "transient": True}
     frames = [
         make_frame(vae, path, shown.images, images, plane)
-        for path in track(paths, "decoding", **bar)
+        for path in progress(paths, "decoding")
     ]
     loss = "held-out loss" if shown.held_out else "loss"
     figures = draw_frames(frames, labels, shown.class_names, axis_names, loss)
-    write_film(iter(track(figures, "drawing", len(frames), **bar)), options.output)
+    write_film(iter(progress(figures, "drawing", len(frames))), options.output)
 
 
 if __name__ == "__main__":

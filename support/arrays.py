@@ -27,7 +27,7 @@ def to_images(array: np.ndarray, name: str) -> np.ndarray:
         return to_images(array[..., 0], name)
     if len(shape) == 2 and is_square(shape[1]):
         side = math.isqrt(shape[1])
-        note(f"{name} has rows of {shape[1]} pixels: taken as images of {side}×{side}")
+        note(f"{name} has rows of {shape[1]} pixels: treated as {side}×{side} images")
         return to_images(array.reshape(-1, side, side), name)
     gray = len(shape) == 3 and shape[2] > 4
     if 0 in shape or not (gray or len(shape) == 4 and shape[3] == 3):
@@ -41,7 +41,7 @@ def advise_shape(shape: tuple[int, ...]) -> str:
         return "its channels come first, so give np.moveaxis(x, 1, -1)"
     if len(shape) == 4 and shape[3] in (2, 4):
         kept = ":3" if shape[3] == 4 else "0"
-        return f"leave its transparency out, so give x[..., {kept}]"
+        return f"drop the alpha channel, so give x[..., {kept}]"
     if len(shape) == 4 and shape[2] in (1, 3) and 0 not in shape:
         return "its images come last, so give np.moveaxis(x, -1, 0)"
     if len(shape) == 3 and shape[2] in (3, 4) and 0 not in shape:
@@ -66,11 +66,11 @@ def to_bytes(
     high = max((int(array.max()) for array in integers), default=0)
     white = 255
     if high == 1:
-        note(f"{source} has only pixels of 0 and 1: taken as black and white")
+        note(f"{source} has only pixels of 0 and 1: treated as black and white")
         white = 1
     elif wide and (bits or 255 < high < 2**16):
         bits = bits or bits_of(high)
-        white = 2**bits - 1
+        white = white_of(bits)
         note_bits(bits, high)
     scaled = [
         scale(array, white if array.dtype.kind in "iu" else 1, source, bool(bits))
@@ -84,11 +84,16 @@ def bits_of(brightest: int) -> int:
     return next(bits for bits in BITS if brightest < 2**bits)
 
 
+def white_of(bits: int) -> int:
+    """Return the highest number of so many bits."""
+    return 2**bits - 1
+
+
 def note_bits(bits: int, brightest: int) -> None:
     """Say how pixels of more than 8 bits were scaled."""
-    white = 2**bits - 1
-    clipped = ", which was clipped" if brightest > white else ""
-    note(f"white is {white} ({bits} bits); the brightest pixel is {brightest}{clipped}")
+    clipped = ", which was clipped" if brightest > white_of(bits) else ""
+    white = f"white is {white_of(bits)} ({bits} bits)"
+    note(f"{white}; the brightest pixel is {brightest}{clipped}")
 
 
 def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
@@ -106,9 +111,13 @@ def scale(array: np.ndarray, white: int, source: str, clip: bool) -> np.ndarray:
         raise UserError(f"{problem}: {advise_range(array.dtype.kind, low, high)}")
     scaled = np.empty(array.shape, "uint8")
     for i in range(0, len(array), 100):  # so that floats take little memory
-        share = np.clip(array[i : i + 100] / white, 0, 1)
-        scaled[i : i + 100] = np.rint(255 * share)
+        scaled[i : i + 100] = to_uint8(array[i : i + 100], white)
     return scaled
+
+
+def to_uint8(pixels: np.ndarray, white: int) -> np.ndarray:
+    """Return pixels from 0 to white as uint8, from 0 to 255. Clip those beyond."""
+    return np.rint(255 * np.clip(pixels / white, 0, 1)).astype("uint8")
 
 
 def advise_range(kind: str, low: float, high: float) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from support import images, readers
-from support.errors import UserError, explain, note, printable
+from support.errors import UserError, note, printable
 from support.images import Format
-from support.parts import Part, keep
+from support.parts import Part, keep, named
 from support.sources import NAMES, check_source, is_pictures
 
 SAMPLE = os.path.join(os.path.dirname(__file__), "mnist_sample.npz")
@@ -45,7 +45,7 @@ def load(
     image_size, color, background: how to read pictures; by default 28×28 and gray.
     Raises UserError if there is no such source, or no images in it.
     """
-    size = image_size or 28
+    size = image_size or Format.size
     size = (size, size) if isinstance(size, int) else tuple(size)
     form = Format(size, color, background)
     if (image_size or form != Format()) and not is_pictures(source):
@@ -67,7 +67,8 @@ def read(source: str, form: Format) -> Dataset:
     form: how to read pictures.
     """
     check_source(source)
-    names, bits = None, None
+    names = None
+    bits = None
     if source in NAMES and source != "mnist_sample":
         parts = download(source)
         names = CLASSES[source].split(",") if source in CLASSES else None
@@ -94,13 +95,12 @@ def assemble(
         raise UserError(f"{problem}: {shapes[0]} to train on, {shapes[1]} to test on")
     brightest = max(int(part.images.max()) for part in parts)
     if brightest < 64:  # a quarter of white
-        problem = f"no pixel is brighter than {brightest} of 255"
-        problem += ", so any model of them has a low loss"
-        note(f"{problem}: if that is white, scale the pixels, such as by x / x.max()")
+        problem = f"the brightest pixel is {brightest} of 255"
+        advice = "if it should be white, rescale the pixels, as with x / x.max()"
+        note(f"{problem}, and any model of dark images has a low loss: {advice}")
     labels = [part.labels for part in parts if part.labels is not None]
     if labels:
-        with explain(f"the labels in {source} do not fit together", kinds=TypeError):
-            classes = np.unique(np.concatenate(labels))
+        classes = np.unique(np.concatenate(labels))
         names = names or [printable(label) for label in classes]
         parts = [
             part
@@ -113,7 +113,8 @@ def assemble(
         checksum = zlib.crc32(np.ascontiguousarray(part.images), checksum)
     if len(parts) == 1 and labels:  # on which the split depends
         checksum = zlib.crc32(parts[0].labels.astype("<i8"), checksum)
-    train, test = (*parts, None)[:2]
+    train = parts[0]
+    test = parts[1] if len(parts) > 1 else None
     source = source if source in NAMES else os.path.realpath(source)
     return Dataset(train, test, names if labels else None, source, bits, checksum)
 
@@ -136,12 +137,12 @@ def hold_out(dataset: Dataset) -> Dataset:
     test = part.images[held_out]
     train = keep(part.images, ~held_out)
 
-    def those(chosen, images):
+    def select(chosen: np.ndarray, images: np.ndarray) -> Part:
         labels = None if part.labels is None else part.labels[chosen]
         names = [part.names[i] for i in np.flatnonzero(chosen)]
         return Part(images, labels, names)
 
-    return replace(dataset, train=those(~held_out, train), test=those(held_out, test))
+    return replace(dataset, train=select(~held_out, train), test=select(held_out, test))
 
 
 def download(name: str) -> list[Part]:
@@ -158,6 +159,7 @@ def download(name: str) -> list[Part]:
     finally:
         socket.setdefaulttimeout(timeout)
     return [
-        Part(x, y.ravel(), [f"x_{part}[{i}]" for i in range(len(x))])
+        # Fashion-MNIST comes read-only.
+        Part(np.require(x, requirements="W"), y.ravel(), named(f"x_{part}", len(x)))
         for part, (x, y) in zip(("train", "test"), loaded, strict=True)
     ]

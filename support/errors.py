@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
@@ -40,6 +40,13 @@ def printable(text: object) -> str:
 def note(text: str) -> None:
     """Print what a user should know about their data, in one line."""
     print("note:", text, file=sys.stderr)
+
+
+def progress(items: Iterable, what: str, total: int | None = None) -> Iterable:
+    """Yield the items; on a terminal, show a bar meanwhile. total: their number."""
+    from rich.progress import track  # Here, so that --help does not wait for it.
+
+    return track(items, what, total, transient=True, disable=not on_terminal())
 
 
 def on_terminal() -> bool:

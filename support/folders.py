@@ -23,7 +23,7 @@ def is_picture(path: str) -> bool:
 
 
 def list_files(folder: str) -> list[Path]:
-    """Return the files in a folder and below it, sorted, but no hidden ones or litter.
+    """Return the files in a folder and below it, sorted, without hidden ones or LITTER.
 
     Links to folders are followed.
     """
@@ -34,7 +34,7 @@ def list_files(folder: str) -> list[Path]:
 
 
 def is_file(path: str) -> bool:
-    """Return whether a path is a file, or broken, but not a folder or a named pipe."""
+    """Return whether a path is a file or unreadable, but not a folder or a pipe."""
     return os.path.isfile(path) or not os.access(path, os.R_OK)
 
 
@@ -47,7 +47,7 @@ def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:
     """
     opened, paths = open_single(files)
     if opened:
-        note(f"opened {'/'.join(opened)}, the only folder with images in {folder}")
+        note(f"reading {'/'.join(opened)}, the only folder with images in {folder}")
     level = find_level(paths)
     groups = collections.defaultdict(dict)  # by part: file → path without the part
     for file, path in zip(files, paths, strict=True):
@@ -62,7 +62,7 @@ def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:
         rest = [counts[part] for part in counts if part not in used]
         left_out = f"; left out: {', '.join(rest)}" if rest else ""
         found = ", ".join(counts[part] for part in used)
-        note(f"folders taken for parts, not classes: {found}{left_out}")
+        note(f"treated folders as parts, not classes: {found}{left_out}")
     return label_parts({part: groups[part] for part in used}, folder)
 
 
@@ -94,9 +94,9 @@ def label_parts(groups: dict[str, dict[Path, Path]], folder: str) -> dict[str, L
         if 0 < beside < len(paths):
             path, file = max(zip(map(len, paths), group, strict=True))
             inner = os.path.join(folder, *file[: len(file) - path + 1])
-            problem = f"{folder} has {beside:,} images beside a folder with images"
-            advice = "or move it elsewhere to use the images beside it"
-            raise UserError(f"{problem}: give --data {inner} to use those, {advice}")
+            problem = f"{folder} has {beside:,} images beside a folder of images"
+            advice = f"give --data {inner} to use that folder"
+            raise UserError(f"{problem}: {advice}, or move it to use those beside it")
         if not beside:
             classes |= {path[0] for path in paths}
         # train/good/1.png belongs to the class "good" if test/ has it beside others.
@@ -105,6 +105,6 @@ def label_parts(groups: dict[str, dict[Path, Path]], folder: str) -> dict[str, L
         parts[part] = dict(zip(group, labels, strict=True))
     for labels in parts.values():
         for file, label in labels.items():
-            if label not in classes or len(classes) == 1:
+            if label not in classes:
                 labels[file] = None
     return parts

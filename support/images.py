@@ -10,21 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.progress import track
 
-from support.arrays import bits_of, note_bits
-from support.errors import UserError, note, on_terminal, printable
+from support.arrays import bits_of, note_bits, to_uint8, white_of
+from support.errors import UserError, note, printable, progress
 from support.folders import HEIC, Labels, Path, lay_out, list_files
 from support.parts import Part, keep
 
 JPEG = b"\xff\xd8\xff"  # the first bytes
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # formats of animations
 # What happens to files, with {} for how many of how many
-NO_IMAGE = "skipped {} files, which are not images"
+NO_IMAGE = "skipped {} files: not images"
 NO_HEIC = "skipped {} files: to read HEIC, python -m pip install pillow-heif"
-CROPPED = "cropped {} files around the center: to keep more, --image-size HEIGHT WIDTH"
-FIRST = "used the first frame only of {} files: to use others, save them as files"
-FLAT = "{} files with transparent pixels became a single color: change --background"
+CROPPED = "cropped {} files to their center: for more, train with --image-size H W"
+FIRST = "used the first frame only of {} files: to use the others, save them as files"
+FLAT = "{} files with transparent pixels became one color: train with --background"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Format:
     bits: int | None = None  # of pictures with more than 8; by default, as few as fit
 
 
-class Look(NamedTuple):
+class Header(NamedTuple):
     """What is known about a picture before it is decoded."""
 
     pages: int  # 1, except in a TIFF file of several
@@ -61,19 +60,16 @@ def read(path: str, form: Format) -> tuple[list[Part], int | None]:
         pillow_heif.register_heif_opener()
     reader = Reader(folder, form)
     try:
-        looks = dict(zip(files, reader.map(reader.look, files), strict=True))
-        looks = {file: look for file, look in looks.items() if look}
-        if not looks:
-            raise UserError(f"{path} has no images that Pillow can read")
-        layout = lay_out(path, list(looks))
-        reader.choose_bits(looks[file] for part in layout.values() for file in part)
-        parts = [reader.read_part(labels, looks) for labels in layout.values()]
+        headers = dict(zip(files, reader.map(reader.read_header, files), strict=True))
+        headers = {file: header for file, header in headers.items() if header}
+        layout = lay_out(path, list(headers))
+        reader.choose_bits(headers[file] for part in layout.values() for file in part)
+        parts = [reader.read_part(labels, headers) for labels in layout.values()]
     finally:
         reader.report(len(files))
-    parts = [part for part in parts if len(part.images)]
-    if not parts:
-        raise UserError(f"{path} has no images that Pillow can read")
-    return parts, reader.form.bits
+    if not (parts and len(parts[0].images)):
+        raise UserError(f"{path} has no images to train on that Pillow can read")
+    return [part for part in parts if len(part.images)], reader.form.bits
 
 
 class Reader:
@@ -104,46 +100,45 @@ class Reader:
 
         rows = list(zip(*columns, strict=True))
         cores = os.cpu_count()
-        many = max(1, min(16, len(rows) // (8 * cores)))  # at a time take less time
-        parts = [rows[i : i + many] for i in range(0, len(rows), many)]
+        size = max(1, min(16, len(rows) // (8 * cores)))  # Chunks take less overhead.
+        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
         with ThreadPoolExecutor(cores) as threads:
-            for results in threads.map(lambda part: [attempt(*r) for r in part], parts):
+            for results in threads.map(lambda c: [attempt(*row) for row in c], chunks):
                 yield from results
 
-    def look(self, name: str) -> Look:
+    def read_header(self, name: str) -> Header:
         with open(os.path.join(self.folder, name), "rb") as file:
             if file.read(3) == JPEG:  # whose header takes longer to read
-                return Look(1, None)
+                return Header(1, None)
             image = Image.open(file)
             if image.format in ANIMATED and image.is_animated:
                 self.notes[FIRST].add(name)
             pages = image.n_frames if image.format == "TIFF" else 1
-            if image.mode[0] != "I":
-                return Look(pages, None)
-            if image.mode == "I" and image.format not in ("PNG", "PPM"):  # 16 bits
-                raise ValueError("pixels of 32 bits, whose white is unknown: save 16")
-            brightest = 0
+            brightest = None
             for page in range(pages):
                 image.seek(page)
-                brightest = max(brightest, int(np.max(image)))
-            return Look(pages, brightest)
+                if image.mode == "I" and image.format not in ("PNG", "PPM"):
+                    raise ValueError("32-bit integers, whose white is unknown")
+                if image.mode[0] == "I":  # 16 bits
+                    brightest = max(brightest or 0, int(np.max(image)))
+            return Header(pages, brightest)
 
-    def choose_bits(self, looks: Iterable[Look]) -> None:
-        """Scale pictures of more than 8 bits by as many as the brightest needs."""
-        values = [look.brightest for look in looks if look.brightest is not None]
-        if values:
-            bits = self.form.bits or bits_of(max(values))
+    def choose_bits(self, headers: Iterable[Header]) -> None:
+        """Choose how many bits white has, of pictures with more than 8."""
+        deep = [h.brightest for h in headers if h.brightest is not None]
+        if deep:
+            bits = self.form.bits or bits_of(max(deep))
             self.form = replace(self.form, bits=bits)
-            note_bits(bits, max(values))
+            note_bits(bits, max(deep))
 
-    def read_part(self, labels: Labels, looks: dict[Path, Look]) -> Part:
+    def read_part(self, labels: Labels, headers: dict[Path, Header]) -> Part:
         """Decode the files of a part. Those that cannot be decoded are left out."""
-        pages = [looks[file].pages for file in labels]
+        pages = [headers[file].pages for file in labels]
         ends = np.cumsum(pages)
         shape = (*self.form.size, 3) if self.form.color else self.form.size
         images = np.empty((ends[-1], *shape), "uint8")
         decoded = self.map(self.decode, labels, np.split(images, ends[:-1]))
-        bar = track(decoded, "reading", len(pages), disable=not on_terminal())
+        bar = progress(decoded, "reading", len(pages))
         good = np.repeat([bool(done) for done in bar], pages)
         names = [
             printable("/".join(file)) + (f" page {page + 1}" if count > 1 else "")
@@ -176,31 +171,28 @@ class Reader:
         image.draft(None, (side, side))  # Decode a JPEG no larger than needed.
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip at 255
-            image = Image.fromarray(self.to_bytes(image))
+            pixels = np.asarray(image)
+            white = 1 if image.mode == "F" else white_of(self.form.bits)
+            if white == 1 and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN, too
+                raise ValueError("floats outside 0 to 1, which is black to white")
+            image = Image.fromarray(to_uint8(pixels, white))
         transparent = image.has_transparency_data
         if transparent:
             ground = Image.new("RGBA", image.size, self.form.background)
             image = Image.alpha_composite(ground, image.convert("RGBA"))
         mode = "RGB" if self.form.color else "L"
         image = image if image.mode == mode else image.convert(mode)
-        if abs(image.width * height / (image.height * width) - 1) > 0.02:
+        extra = abs(image.width - image.height * width / height)  # columns
+        if extra > max(1 + width / height, 0.02 * image.width):  # more than rounding
             self.notes[CROPPED].add(name)
         pixels = np.asarray(ImageOps.fit(image, (width, height)))
         if transparent and (pixels == pixels[0, 0]).all():
             self.notes[FLAT].add(name)
         return pixels
 
-    def to_bytes(self, image: Image.Image) -> np.ndarray:
-        """Return an image of 16 bits or of floats from 0 to 1 as uint8."""
-        white = 1 if image.mode == "F" else 2**self.form.bits - 1
-        pixels = np.asarray(image) / white
-        if image.mode == "F" and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN
-            raise ValueError("floats beyond 0 to 1, which is black to white")
-        return np.rint(255 * np.minimum(pixels, 1)).astype("uint8")
-
     def report(self, total: int) -> None:
         """Say what happened, in a line per kind."""
         for what, names in sorted(self.notes.items()):
-            some = printable(min(names)) + ", ..." * (len(names) > 1)
+            some = printable(min(names)) + ", …" * (len(names) > 1)
             count = f"{len(names):,} of {total:,}"
             note(f"{what.replace('{}', count)} ({some})")

@@ -31,7 +31,10 @@ def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
 
 
 def binarize(images: np.ndarray, seed: int) -> None:
-    """Sample the pixels of uint8 images, in place, as 0 or 255, always the same."""
+    """Replace each pixel of uint8 images by a sample, 0 or 255, in place.
+
+    The same seed gives the same samples.
+    """
     generator = keras.random.SeedGenerator(seed)
     for i in range(0, len(images), 250):
         batch = images[i : i + 250]

@@ -21,6 +21,11 @@ class Part:
     names: list[str]  # each image's file, or its place in an array
 
 
+def named(array: str, count: int) -> list[str]:
+    """Return names for the rows of an array: x_train[0], …"""
+    return [f"{array}[{i}]" for i in range(count)]
+
+
 def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Move the wanted rows of an array to its front, in place. Return them, a view."""
     for new, old in enumerate(np.flatnonzero(wanted)):
@@ -31,7 +36,7 @@ def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def has_word(name: str, pattern: str) -> re.Match | None:
     """Return the first match of a word in a name: x_train has x and train."""
-    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("t10k", "test")
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()
     matches = (re.fullmatch(pattern, word) for word in re.findall("[a-z]+", words))
     return next(filter(None, matches), None)
 
@@ -48,10 +53,10 @@ def used_parts(parts: Iterable[str]) -> list[str]:
     return [part for part in ("train", held_out) if part in parts]
 
 
-def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
-    """Return which arrays are the images and, if there are any, the labels of a part.
+def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[str, str | None]]:
+    """Return the names of the images and, if there are any, of the labels of each part.
 
-    shapes: of the arrays, by name. Returns {"train": ["x_train", "y_train"], …}, or {}
+    shapes: of the arrays, by name. Returns {"train": ("x_train", "y_train"), …}, or {}
     if several arrays of a part could be its images.
     """
 
@@ -67,9 +72,8 @@ def find_roles(shapes: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
         images = [n for n in names if n not in labels and len(shapes[n]) >= 2]
         images = narrow(images, lambda name: len(shapes[name]) >= 3)
         images = narrow(images, lambda name: has_word(name, IMAGES))
-        images = narrow(images, lambda name: len(shapes[name]) == 2)
         if len(images) > 1:
             return {}
         if images:
-            roles[part] = images + labels[:1]
+            roles[part] = images[0], labels[0] if labels else None
     return roles

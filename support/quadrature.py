@@ -3,18 +3,17 @@
 from collections.abc import Callable
 
 import numpy as np
-from rich.progress import track
 
-from support.errors import on_terminal
+from support.errors import progress
 
 SIZE = 0.125  # of the first cells
 CELLS = 500  # of them along either axis, at most
-COARSE = 0.2  # share of an integral in a single cell that calls for smaller cells …
-SPLIT = 0.0005  # … in place of all that have this share, or are next to it
+COARSE = 0.2  # If one cell holds more than this share of an integral, …
+SPLIT = 0.0005  # … cells with more than this share are split, and those around it.
 LEVELS = 6  # of smaller cells
 TINY = 1e-30  # in place of 0, of a sum whose logarithm is taken
-TOLERANCE = 0.05  # that the last level may still change, on average
-NUMBERS = 1_000_000  # in an array of intermediate results, which bounds the memory
+TOLERANCE = 0.05  # nats that the last level may change an integral by, on average
+NUMBERS = 1_000_000  # in an intermediate array, which bounds the memory
 CHILDREN = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # the quarters of a cell
 Array = np.ndarray
 
@@ -43,8 +42,7 @@ def integrate(
     pairs = []  # rows of g and cells to refine for them
     neighbors = np.add.outer([-side, 0, side], [-1, 0, 1]).ravel().astype(int)
     starts = range(0, len(g), max(1, NUMBERS // len(cells)))
-    bar = {"transient": True, "disable": not on_terminal()}
-    for start in track(starts, "integrating", **bar):
+    for start in progress(starts, "integrating"):
         some = slice(start, start + starts.step)
         logs = g[some] @ f.T + c
         top = logs.max(axis=1, keepdims=True)

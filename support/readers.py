@@ -4,6 +4,7 @@ import functools
 import glob
 import gzip
 import os
+import typing
 import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from support import arrays
 from support.errors import UserError, explain, note
 from support.folders import is_picture
-from support.parts import Part, find_roles, used_parts
+from support.parts import Part, find_roles, named, used_parts
 from support.tables import DAMAGED, read_table
 
 TABLES = (".csv", ".csv.gz")
@@ -33,6 +34,11 @@ def in_memory(array: np.ndarray) -> Stored:
     return Stored(array.shape, array.dtype, lambda: array)
 
 
+def is_idx(path: str) -> bool:
+    """Return whether a file has the name of an IDX file."""
+    return "-ubyte" in os.path.basename(path)
+
+
 def find_files(folder: str) -> list[str]:
     """Return the files of arrays in a folder, sorted; none if it is one of images.
 
@@ -41,11 +47,11 @@ def find_files(folder: str) -> list[str]:
     """
     entries = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
     files = [entry for entry in entries if os.path.isfile(entry)]
-    if idx := [file for file in files if "-ubyte" in os.path.basename(file)]:
+    if idx := list(filter(is_idx, files)):
         return idx
     if len(files) < len(entries) or any(map(is_picture, files)):
         return []
-    return [file for file in files if file.endswith(ENDINGS)]
+    return [file for file in files if file.lower().endswith(ENDINGS)]
 
 
 def read(path: str, bits: int | None = None) -> tuple[list[Part], int | None]:
@@ -66,31 +72,30 @@ def read(path: str, bits: int | None = None) -> tuple[list[Part], int | None]:
             problem += "; objects, such as images of different sizes, are not read"
         raise UserError(f"{problem}; {ADVICE}")
     used = used_parts(roles)
-    for part in roles.keys() - set(used):
-        name = roles[part][0]
-        note(f"left out {name} in {path}, {shapes[name][0]:,} images")
+    chosen = {name for part in used for name in roles[part]}
+    left_out = [f"{n} {s.shape}" for n, s in stored.items() if n not in chosen]
+    if left_out:
+        note(f"left out {', '.join(left_out)} in {path}")
 
     def load(name: str) -> np.ndarray:
         with explain(f"cannot read {path}", ADVICE, DAMAGED):
             return stored[name].load()
 
     def describe(name: str) -> str:
-        return path if name == os.path.basename(path) else f"{name} in {path}"
+        return path if len(stored) == 1 else f"{name} in {path}"
 
-    images = [
-        arrays.to_images(load(roles[part][0]), describe(roles[part][0]))
-        for part in used
-    ]
+    images = []
+    for part in used:
+        name, _ = roles[part]
+        images.append(arrays.to_images(load(name), describe(name)))
     images, bits = arrays.to_bytes(images, path, bits)
     parts = []
     for part, pixels in zip(used, images, strict=True):
-        name, *others = roles[part]
-        labels = [
-            arrays.to_labels(load(other), len(pixels), describe(other))
-            for other in others
-        ]
-        names = [f"{name}[{i}]" for i in range(len(pixels))]
-        parts.append(Part(pixels, labels[0] if labels else None, names))
+        name, other = roles[part]
+        labels = None
+        if other:
+            labels = arrays.to_labels(load(other), len(pixels), describe(other))
+        parts.append(Part(pixels, labels, named(name, len(pixels))))
     return parts, bits
 
 
@@ -98,18 +103,18 @@ def find_arrays(path: str) -> dict[str, Stored]:
     """Return the arrays in a file, or in the files of a folder, by name."""
     files = find_files(path) if os.path.isdir(path) else [path]
     names = [os.path.basename(file) for file in files]
-    if "ubyte" in names[0]:
+    if is_idx(files[0]):
         return {name: in_memory(array) for name, array in read_idx(files).items()}
-    if len(files) > 1 and any(name.endswith(TABLES) for name in names):
+    if len(files) > 1 and any(name.lower().endswith(TABLES) for name in names):
         raise UserError(f"{path} holds {', '.join(names)}: give one of these files")
     stored = {}
     for file, name in zip(files, names, strict=True):
-        if name.endswith(".npz"):
+        if name.lower().endswith(".npz"):
             inside = read_npz(file)
             # A name such as kmnist-train-imgs.npz says more than arr_0.
             alone = len(inside) == 1 and len(files) > 1
             stored |= {name if alone else key: value for key, value in inside.items()}
-        elif name.endswith(".npy"):
+        elif name.lower().endswith(".npy"):
             stored[name] = read_npy(file)
         else:
             stored |= {k: in_memory(array) for k, array in read_table(file).items()}
@@ -123,11 +128,13 @@ def read_npz(path: str) -> dict[str, Stored]:
         for member in file.namelist():
             with file.open(member) as content:
                 name = member.removesuffix(".npy")
-                stored[name] = read_header(content, functools.partial(load, path, name))
+                load = functools.partial(load_member, path, name)
+                stored[name] = read_header(content, load)
         return stored
 
 
-def load(path: str, name: str) -> np.ndarray:
+def load_member(path: str, name: str) -> np.ndarray:
+    """Load an array of an .npz file."""
     with np.load(path, allow_pickle=False) as file:
         return file[name]
 
@@ -139,33 +146,39 @@ def read_npy(path: str) -> Stored:
         return read_header(file, lambda: np.load(path, allow_pickle=False))
 
 
-def read_header(file, load: Callable[[], np.ndarray]) -> Stored:
-    """Return what the header of an .npy file says."""
-    version = np.lib.format.read_magic(file)
-    read = {1: np.lib.format.read_array_header_1_0}
-    read |= {2: np.lib.format.read_array_header_2_0}
-    shape, _, dtype = read[version[0]](file)
+def read_header(file: typing.BinaryIO, load: Callable[[], np.ndarray]) -> Stored:
+    """Return what the header of an .npy file says. load: how to read the rest."""
+    major, _ = np.lib.format.read_magic(file)
+    if major == 1:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     return Stored(shape, dtype, load)
 
 
 def read_idx(paths: list[str]) -> dict[str, np.ndarray]:
     """Read MNIST, Fashion-MNIST, KMNIST, or the first of the EMNIST sets."""
     found = {}
+    left_out = []
     for path in paths:
         file = os.path.basename(path)
         letter = "x" if "images" in file else "y"
         name = letter + ("_train" if "train" in file else "_test")
-        if name not in found:
+        if name in found:
+            left_out.append(file)
+        else:
             found[name] = read_idx_file(path)
+    if left_out:
+        note(f"left out {', '.join(left_out)}: give a folder of its own to each set")
     return found
 
 
 def read_idx_file(path: str) -> np.ndarray:
     """Read an IDX file of bytes: http://yann.lecun.com/exdb/mnist has the format."""
-    open_file = gzip.open if path.endswith(".gz") else open
+    open_file = gzip.open if path.lower().endswith(".gz") else open
     readable = explain(f"cannot read {path}", "download it again", DAMAGED)
     with readable, open_file(path, "rb") as file:
-        content = bytearray(file.read())
+        content = bytearray(file.read())  # so that the array is writable
         if content[2] != 8:
             raise ValueError(f"its values are of type {content[2]}, not bytes")
         shape = np.frombuffer(content, ">u4", count=content[3], offset=4)

@@ -13,7 +13,7 @@ class Shown(Part):
     """The images that a script shows, and what is known about them."""
 
     class_names: list[str] | None  # None if there are no labels
-    held_out: bool  # whether the model was trained beside them, but not on them
+    held_out: bool  # whether these were held out when the model was trained
     train: Part | None  # the training part of their data set, if it was asked for
 
     @property
@@ -40,19 +40,18 @@ def load_images(
     dataset = data.read(source, form)
     if dataset.train.images.shape[1:] != shape:
         problem = f"{source} has images of shape {dataset.train.images.shape[1:]}"
-        raise UserError(f"{problem}, but {path} needs {shape}: give other --data")
+        raise UserError(f"{problem}, but {path} needs {shape}: choose other --data")
     held_out = dataset.checksum == settings["checksum"]
     if held_out:
         dataset = dataset if dataset.test else data.hold_out(dataset)
     else:
         problem = f"{path} was trained on other images ({config['data']})"
         note(f"{problem}, which may include some of these")
-    train, shown = dataset.train, dataset.test
-    if not shown:
-        train, shown = None, train
-    elif not (held_out or keep_train):
-        note(f"left out the training part of {source}, {len(train.images):,} images")
-    train = train if keep_train else None
+    shown = dataset.test or dataset.train
+    train = dataset.train if dataset.test and keep_train else None
+    if dataset.test and not (held_out or keep_train):
+        count = len(dataset.train.images)
+        note(f"left out the training part of {source}, {count:,} images")
     if config["binarize"]:
         for seed, part in enumerate((train, shown)):
             if part:

@@ -4,46 +4,49 @@ import os
 
 from support.errors import UserError
 from support.folders import is_picture
-from support.readers import ENDINGS, find_files
+from support.readers import ENDINGS, find_files, is_idx
 
 NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100", "mnist_sample")
 SOURCES = (
     f"{', '.join(NAMES)}, a folder of images or of IDX files, an image, or an .npz,"
     " .npy or .csv file"
 )
-SAVE = 'np.save("images.npy", {}), and give --data images.npy'
-RECIPES = {  # for files that are not read as they are
-    ".mat": SAVE.format('scipy.io.loadmat("PATH")["NAME OF THE IMAGES"]'),
-    ".h5": SAVE.format('h5py.File("PATH")["NAME OF THE IMAGES"][()]'),
-    ".amat": SAVE.format('np.loadtxt("PATH", dtype="uint8")'),
-    ".pt": SAVE.format('torch.load("PATH").numpy()'),
-    ".parquet": 'for i, image in enumerate(pandas.read_parquet("PATH")["image"]):'
-    ' open(f"photos/{i}.png", "wb").write(image["bytes"]); then give --data photos',
-    ".zip": "unpack it, python -m zipfile -e PATH images, and give --data images",
-    ".tar": "unpack it, python -m tarfile -e PATH images, and give --data images",
+SAVE = 'in Python, np.save("images.npy", {}); then --data images.npy'
+RECIPES = {  # by the endings of files
+    (".mat",): SAVE.format('scipy.io.loadmat(r"PATH")["NAME OF THE IMAGES"]'),
+    (".h5", ".hdf", ".hdf5"): SAVE.format(
+        'h5py.File(r"PATH")["NAME OF THE IMAGES"][()]'
+    ),
+    (".amat", ".txt"): SAVE.format('np.loadtxt(r"PATH", dtype="uint8")'),
+    (".pt", ".pth"): SAVE.format('torch.load(r"PATH").numpy()'),
+    (".parquet",): "in Python, for i, x in enumerate(pandas.read_parquet("
+    'r"PATH")["image"]): open(f"photos/{i}.png", "wb").write(x["bytes"]); then'
+    " --data photos",
+    (".zip",): 'unpack it, python -m zipfile -e "PATH" images; then --data images',
+    (".tar", ".tar.gz", ".tgz"): 'unpack it, python -m tarfile -e "PATH" images; then'
+    " --data images",
 }
-SAME = {".hdf5": ".h5", ".hdf": ".h5", ".txt": ".amat", ".tgz": ".tar", ".gz": ".tar"}
-RECIPES |= {ending: RECIPES[other] for ending, other in SAME.items()}
 
 
 def check_source(source: str) -> None:
     """Raise UserError, with what to do, if `load` cannot read a source."""
     if source in NAMES or os.path.isdir(source):
         return
-    ending = os.path.splitext(source)[1].lower()
-    readable = source.lower().endswith(ENDINGS) or is_picture(source)
     if not os.path.isfile(source):
-        problem = "is no file" if os.path.exists(source) else "does not exist"
+        problem = "is not a file" if os.path.exists(source) else "does not exist"
         raise UserError(f"{source} {problem}: give --data {SOURCES}")
-    if ending in RECIPES and not readable or ending in (".h5", ".hdf"):
-        recipe = RECIPES[ending].replace("PATH", source)
-        raise UserError(f"{source} is not read as it is: {recipe}")
-    if not readable:
+    if source.lower().endswith(ENDINGS) or is_idx(source):
+        return
+    for endings, recipe in RECIPES.items():
+        if source.lower().endswith(endings):
+            recipe = recipe.replace("PATH", source)
+            raise UserError(f"cannot read {source} directly: {recipe}")
+    if not is_picture(source):
         raise UserError(f"{source} is not a data set: give --data {SOURCES}")
 
 
 def is_pictures(source: str | None) -> bool:
     """Return whether a source is an image file, or a folder without files of arrays."""
-    if source and os.path.isdir(source):
-        return not find_files(source)
-    return bool(source) and source not in NAMES and is_picture(source)
+    if source is None or source in NAMES:
+        return False
+    return not find_files(source) if os.path.isdir(source) else is_picture(source)

@@ -29,8 +29,8 @@ def compile_options(
 def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> dict:
     """Return the arguments of Model.fit that feed images in a new order in every epoch.
 
-    On TensorFlow, Keras would repeat one order, so TensorFlow's pipeline shuffles. It
-    takes images from NumPy, ten batches at a time: a copy would double the memory.
+    On TensorFlow, Keras would repeat one order, so a pipeline of TensorFlow shuffles.
+    It fetches ten batches at a time; given the whole array, TensorFlow would copy it.
     """
     if BACKEND != "tensorflow":
         return {"x": images, "batch_size": batch_size}

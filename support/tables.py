@@ -4,7 +4,6 @@ import csv
 import functools
 import gzip
 import itertools
-import os
 import zipfile
 import zlib
 
@@ -38,7 +37,7 @@ def read_table(path: str) -> dict[str, np.ndarray]:
 
     Without a header the first column holds labels if that makes the others a square.
     """
-    open_file = gzip.open if path.endswith(".gz") else open
+    open_file = gzip.open if path.lower().endswith(".gz") else open
     readable = explain(f"cannot read {path}", TABLE, DAMAGED)
     with readable, open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
         line = file.readline()
@@ -49,13 +48,13 @@ def read_table(path: str) -> dict[str, np.ndarray]:
         if all(map(is_number, header)):
             file.seek(0)
             if not is_square(len(header)) and is_square(len(header) - 1):
-                note(f"took the first column of {path} for labels")
+                note(f"using the first column of {path} as labels")
                 labels, pixels = [0], pixels[1:]
         read = functools.partial(
             np.loadtxt, delimiter=separator, quotechar='"', comments=None, ndmin=2
         )
         rows, classes = [], []
-        while lines := list(itertools.islice(file, LINES)):
+        while lines := list(itertools.islice(filter(str.strip, file), LINES)):
             values = read(lines, usecols=pixels, dtype="float32")
             with np.errstate(invalid="ignore"):
                 small = values.astype("uint8")
@@ -64,12 +63,11 @@ def read_table(path: str) -> dict[str, np.ndarray]:
                 classes.append(read(lines, usecols=labels, dtype=str))
         if not rows:
             raise ValueError("it has no rows")
-    name = os.path.basename(path)
-    table = {name: np.concatenate(rows)}
+    table = {"pixels": np.concatenate(rows)}
     if labels:
         column = np.concatenate(classes)
         is_whole = np.char.isdigit(column).all()
-        table[f"{name} label"] = column.astype(int) if is_whole else column
+        table["label"] = column.astype(int) if is_whole else column
     return table
 
 

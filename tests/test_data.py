@@ -59,25 +59,33 @@ def test_what_is_not_a_source(here):
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        ("a.mat", 'np.save("images.npy", scipy.io.loadmat("a.mat")["NAME'),
-        ("a.h5", 'np.save("images.npy", h5py.File("a.h5")["NAME'),
-        ("a.HDF5", 'h5py.File("a.HDF5")'),
-        ("a.amat", 'np.save("images.npy", np.loadtxt("a.amat", dtype="uint8"))'),
-        ("a.pt", 'torch.load("a.pt").numpy()'),
-        ("a.parquet", 'pandas.read_parquet("a.parquet")["image"]'),
-        ("a.zip", "python -m zipfile -e a.zip images, and give --data images"),
-        ("a.tar.gz", "python -m tarfile -e a.tar.gz images"),
+        ("a b.mat", 'np.save("images.npy", scipy.io.loadmat(r"a b.mat")["NAME'),
+        ("a.h5", 'np.save("images.npy", h5py.File(r"a.h5")["NAME'),
+        ("a.HDF5", 'h5py.File(r"a.HDF5")'),
+        ("a.amat", 'np.save("images.npy", np.loadtxt(r"a.amat", dtype="uint8"))'),
+        ("a.pt", 'torch.load(r"a.pt").numpy()'),
+        ("a.parquet", 'pandas.read_parquet(r"a.parquet")["image"]'),
+        ("a b.zip", 'python -m zipfile -e "a b.zip" images; then --data images'),
+        ("a.tar.gz", 'python -m tarfile -e "a.tar.gz" images; then --data images'),
     ],
 )
 def test_files_of_other_kinds_get_a_recipe(here, name, recipe):
     (here / name).write_bytes(b"1 0\n0 1\n")
-    with pytest.raises(UserError, match=re.escape(recipe)) as failure:
+    problem = re.escape(f"cannot read {name} directly: ")
+    with pytest.raises(UserError, match=problem + ".*" + re.escape(recipe)) as failure:
         data.load(name)
     assert "\n" not in str(failure.value)
-    code = re.match(r"a.amat is not read as it is: (.+), and", str(failure.value))
-    if code:
+    if name == "a.amat":
+        code = re.search(r"in Python, (.+); then --data images.npy", str(failure.value))
         exec(code[1], {"np": np})
         assert np.load("images.npy").tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_name_is_not_a_folder(here, downloads):
+    """Although there is one."""
+    save_images(here, [f"mnist/{i}.png" for i in range(9)])
+    with pytest.raises(UserError, match="are for pictures"):
+        data.load("mnist", color=True)
 
 
 @pytest.mark.parametrize("options", [(28,), (None, True), (None, False, "black")])
@@ -128,8 +136,10 @@ def test_the_classes_of_fashion_mnist_are_in_their_order(downloads):
 def test_cifar_has_a_column_of_labels(downloads, name):
     images, labels = np.stack([IMAGES] * 3, axis=-1), np.arange(20)[:, None] % 10
     load_data = getattr(downloads, name).load_data
+    images.flags.writeable = False  # as Fashion-MNIST comes
     load_data.return_value = (images, labels), (images[:5], labels[:5])
     dataset = data.load(name)
+    assert dataset.train.images.flags.writeable
     np.testing.assert_array_equal(dataset.test.labels, labels[:5, 0])
     # That of https://www.cs.toronto.edu/~kriz/cifar.html
     assert dataset.class_names[3] == {"cifar10": "cat", "cifar100": "3"}[name]
@@ -192,14 +202,14 @@ ROWS = np.arange(20 * 144).reshape(20, 144) % 256
 @pytest.mark.parametrize(
     ("images", "expected", "note"),
     [
-        ((IMAGES > 0) * 1, 255.0 * (IMAGES > 0), "only pixels of 0 and 1: taken as b"),
+        ((IMAGES > 0) * 1, 255.0 * (IMAGES > 0), "only pixels of 0 and 1: treated as"),
         (
             ROWS,
             ROWS.reshape(20, 12, 12),
-            "rows of 144 pixels: taken as images of 12×",
+            "rows of 144 pixels: treated as 12×12",
         ),
-        (IMAGES // 16, IMAGES // 16, "no pixel is brighter than 15 of 255"),
-        (IMAGES // 16 / 255, IMAGES // 16, "no pixel is brighter than 15 of 255"),
+        (IMAGES // 16, IMAGES // 16, "the brightest pixel is 15 of 255"),
+        (IMAGES // 16 / 255, IMAGES // 16, "the brightest pixel is 15 of 255"),
         (WIDE * 4, IMAGES * (4 / 1023 * 255), "white is 1023 (10 bits); the brightest"),
         (WIDE * 5, IMAGES * (5 / 4095 * 255), "white is 4095 (12 bits); the brightest"),
         (WIDE * 64, IMAGES * (64 / 16383 * 255), "white is 16383 (14 bits); the brig"),
@@ -233,8 +243,8 @@ def one_pixel(value):
             r"images come last, so give np.moveaxis\(x, -1",
         ),
         (COLORS[0], r"one image in color, give x\[None, ..., :3\]"),
-        (COLORS.repeat(2, 3)[..., :4], r"transparency out, so give x\[..., :3\]"),
-        (COLORS[..., :2], r"transparency out, so give x\[..., 0\]"),
+        (COLORS.repeat(2, 3)[..., :4], r"alpha channel, so give x\[..., :3\]"),
+        (COLORS[..., :2], r"alpha channel, so give x\[..., 0\]"),
         (COLORS[None], r"shape \(1, 20, 12, 12, 3\): give \(n, H, W\) or"),
         (IMAGES.astype(str), "dtype <U3: give integers"),
         (IMAGES.astype(int) - 1, r"int64 pixels from -1 to 25[0-9]: give np.interp\(x"),
@@ -398,7 +408,7 @@ def test_a_models_images_are_found_again(npz, capsys):
     np.testing.assert_array_equal(shown.train.images, bars(250, 0)[0])
     assert capsys.readouterr().err == ""
     np.savez("small.npz", x_train=IMAGES[:, 2:])
-    says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): give other --data"
+    says = r"shape \(10, 12\), but a.h5 needs \(12, 12\): choose other --data"
     with pytest.raises(UserError, match=says):
         load_images(settings, "a.h5", "small.npz")
     settings["config"]["data"] = "gone.npz"

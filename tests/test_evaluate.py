@@ -113,7 +113,7 @@ def test_collapsed_dimensions_are_counted_and_named(capsys):
     summary = summary_of(vae, shown)
     assert summary["active_dimensions"] == 1
     assert summary["quadrature"] is summary["gap"] is None
-    evaluate.print_report(summary)
+    evaluate.print_report(summary, shown.kind)
     text = capsys.readouterr().out
     assert "1 of 3" in text and "the posterior has collapsed" in text
     assert "gap" not in text and "quadrature" not in text
@@ -124,7 +124,7 @@ def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
     one = dataclasses.replace(shown, images=shown.images[:1], labels=None)
     summary = summary_of(vae, one)
     assert summary["active_dimensions"] is None
-    evaluate.print_report(summary)
+    evaluate.print_report(summary, one.kind)
     text = capsys.readouterr().out
     assert text.startswith("1 held-out image ") and "±" not in text
     assert "active" not in text and "collapsed" not in text
@@ -143,7 +143,7 @@ def test_what_a_reader_must_know(capsys, config, note):
     if config:
         shown.images[:] = 255 * (shown.images > 99)
     shown = dataclasses.replace(shown, held_out=False)
-    evaluate.print_report(summary_of(vae, shown))
+    evaluate.print_report(summary_of(vae, shown), shown.kind)
     text = capsys.readouterr().out
     assert text.startswith("60 images ")
     assert text.count("note: ") == 1 and f"note: {note}" in text
@@ -156,7 +156,7 @@ def test_the_loss_of_training_has_its_own_beta(capsys):
     assert summary["negative_bound"][0] == pytest.approx(reconstruction + kl)
     assert summary["loss"][0] == pytest.approx(reconstruction + 4 * kl)
     assert sum(summary["kl_per_dimension"]) == pytest.approx(kl)
-    evaluate.print_report(summary)
+    evaluate.print_report(summary, shown.kind)
     text = capsys.readouterr().out
     assert f"training loss, β = 4 {reconstruction + 4 * kl:17.2f}" in text
 
@@ -220,6 +220,18 @@ def test_prints_what_it_writes(weights, succeeds, here):
     mean, error = losses.mean(), losses.std() / 60**0.5
     assert report["negative_bound"] == pytest.approx([mean, error], rel=1e-4)
     assert {path.name for path in here.iterdir()} == {"report.json", "images.csv"}
+
+
+def test_the_table_covers_all_images_on_request(weights, succeeds, fails, npz):
+    succeeds("extras.evaluate", "--weights", weights, "--csv", "a.csv", "--all")
+    rows = read_csv("a.csv")
+    assert len(rows) == 310
+    for part, count in ("train", 250), ("test", 60):
+        names = {row["file"] for row in rows if row["part"] == part}
+        assert names == {f"x_{part}[{i}]" for i in range(count)}
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    fails("extras.evaluate", "--weights", weights, "--all", says="add --csv FILE.csv")
 
 
 @pytest.mark.parametrize("ending", [".json", ".csv"])

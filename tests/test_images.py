@@ -75,6 +75,13 @@ def test_a_black_picture_of_16_bits_is_black(tmp_path):
     assert read(tmp_path, 1).ravel().tolist() == [0]
 
 
+def test_each_page_may_have_other_bits(tmp_path):
+    pages = [np.full((2, 2), 200, "u1"), np.full((2, 2), 4000, "u2")]
+    first, second = map(PIL.Image.fromarray, pages)
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    assert read(tmp_path, 1).ravel().tolist() == [200, round(255 * 4000 / 4095)]
+
+
 def test_a_model_says_how_bright_white_is(tmp_path, capsys):
     save_pixels(tmp_path / "a.png", 3000)
     assert read(tmp_path, 1, bits=14).ravel() == [round(255 * 3000 / 16383)]
@@ -92,11 +99,13 @@ def test_floats_are_from_0_to_1(tmp_path):
 )
 def test_pixels_whose_white_is_unknown(tmp_path, capsys, pixels):
     save_pixels(tmp_path / "a.tif", pixels[0], kind=pixels[1])
-    with pytest.raises(UserError, match="has no images that Pillow can read"):
+    with pytest.raises(
+        UserError, match="has no images to train on that Pillow can read"
+    ):
         read(tmp_path)
     note = capsys.readouterr().err
     assert note.startswith("note: skipped 1 of 1 files: ")
-    assert "whose white is unknown" in note or "floats beyond 0 to 1" in note
+    assert "whose white is unknown" in note or "floats outside 0 to 1" in note
 
 
 @pytest.mark.parametrize(("background", "shade"), [("white", 255), ("black", 0)])
@@ -122,7 +131,7 @@ def test_drawings_in_the_color_of_the_background_are_mentioned(tmp_path, capsys)
     PIL.Image.new("L", (9, 9), 255).save(tmp_path / "page.png")
     assert read(tmp_path).min() == 255
     note = "note: 3 of 4 files with transparent pixels became a single color: change"
-    assert capsys.readouterr().err == f"{note} --background (0.png, ...)\n"
+    assert capsys.readouterr().err == f"{note} --background (0.png, …)\n"
     assert np.ptp(read(tmp_path, background="black"), axis=(1, 2))[:3].min() > 90
     assert capsys.readouterr().err == ""
 
@@ -141,11 +150,20 @@ def test_images_are_cropped_around_their_center(tmp_path, capsys):
     wide[:, 10:20] = 255
     PIL.Image.fromarray(wide).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png", 10).min() == 255
-    note = "note: cropped 1 of 1 files around the center: to keep more, --image-size"
+    note = (
+        "note: cropped 1 of 1 files to their center: for more, train with --image-size"
+    )
     assert capsys.readouterr().err == f"{note} HEIGHT WIDTH (a.png)\n"
     (pixels,) = read(tmp_path / "a.png", (5, 15))
     assert pixels.shape == (5, 15)
     assert pixels[:, 6:9].min() == 255 and pixels[:, :4].max() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_rounding_is_not_cropping(tmp_path, capsys):
+    for i, size in enumerate([(225, 224), (224, 225), (28, 29), (451, 449)]):
+        PIL.Image.new("L", size, 200).save(tmp_path / f"{i}.jpg")
+    read(tmp_path, 8)
     assert capsys.readouterr().err == ""
 
 
@@ -169,8 +187,8 @@ def test_all_pages_of_a_tiff_and_the_first_frame_of_an_animation(tmp_path, capsy
     assert shades[:31] == [*range(100, 130), 250] and min(shades[31:]) > 195
     assert part.names[0] == "a.tif page 1" and part.names[29] == "a.tif page 30"
     assert part.names[30:] == ["b.tif", "c.gif", "c.png", "c.webp"]
-    note = "note: used the first frame only of 3 of 5 files: to use others, save them"
-    assert capsys.readouterr().err == f"{note} as files (c.gif, ...)\n"
+    note = "note: used the first frame only of 3 of 5 files: to use the others, save"
+    assert capsys.readouterr().err == f"{note} them as files (c.gif, …)\n"
     save_pixels(tmp_path / "a.tif", 1000, 2000)
     assert read(tmp_path / "a.tif", 1).ravel().tolist() == [62, 125]  # of 12 bits
 
@@ -249,8 +267,8 @@ def test_what_a_layout_means_is_mentioned(tmp_path, capsys):
     first, second = layout(tmp_path, names)
     assert (first.count("="), second) == (2, "x/test/a/3.png=a")
     assert capsys.readouterr().err.splitlines() == [
-        f"note: opened x, the only folder with images in {tmp_path}",
-        "note: folders taken for parts, not classes: train (2), test (1);"
+        f"note: reading x, the only folder with images in {tmp_path}",
+        "note: treated folders as parts, not classes: train (2), test (1);"
         " left out: others (1), val (1)",
     ]
 
@@ -260,10 +278,12 @@ def test_images_beside_a_folder_of_images_are_ambiguous(tmp_path, inside):
     save_images(tmp_path, [f"{inside}{i}.jpg" for i in range(4)])
     save_images(tmp_path, [f"{inside}masks/deep/{i}.png" for i in range(4)])
     save_images(tmp_path, ["test/1.png"] if inside else [])
-    problem = f"{tmp_path} has 4 images beside a folder with images: give --data"
+    problem = f"{tmp_path} has 4 images beside a folder of images: give --data"
     with pytest.raises(UserError) as failure:
         data.load(str(tmp_path))
-    assert str(failure.value).startswith(f"{problem} {tmp_path}/{inside}masks to use")
+    assert str(failure.value).startswith(
+        f"{problem} {tmp_path}/{inside}masks to use that"
+    )
 
 
 def test_folders_without_images_are_no_classes(tmp_path, capsys):
@@ -271,7 +291,7 @@ def test_folders_without_images_are_no_classes(tmp_path, capsys):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "0.txt").write_text("0")
     assert len(read(tmp_path)) == 4
-    note = "note: skipped 1 of 5 files, which are not images (labels/0.txt)\n"
+    note = "note: skipped 1 of 5 files: not images (labels/0.txt)\n"
     assert capsys.readouterr().err == note
 
 
@@ -304,7 +324,7 @@ def save_cut(path):
 
 SKIPPED = {
     "dog/link": (lambda path: path.symlink_to("gone"), "files: No such file or"),
-    "dog/b.png": (lambda path: path.touch(), "files, which are not images"),
+    "dog/b.png": (lambda path: path.touch(), "files: not images"),
     "dog/c.jpg": (save_cut, "files: image file is truncated"),
     "dog/bomb.png": (save_bomb, "files: Image size"),
     "dog/{x}.HEIC": (
@@ -327,6 +347,14 @@ def test_what_cannot_be_read_is_skipped(tmp_path, capsys, name):
     assert note.endswith(f" ({name})")
 
 
+def test_images_to_test_with_do_not_replace_those_to_train_on(tmp_path):
+    save_images(tmp_path, [f"test/{i}.png" for i in range(6)])
+    (tmp_path / "train").mkdir()
+    save_cut(tmp_path / "train" / "0.jpg")
+    with pytest.raises(UserError, match="has no images to train on"):
+        data.load(str(tmp_path))
+
+
 def test_each_reason_has_a_line_and_a_number(tmp_path, capsys):
     save_images(tmp_path, ["good.png"])
     for name in "1.png", "2.txt", "{x}.png":
@@ -334,7 +362,7 @@ def test_each_reason_has_a_line_and_a_number(tmp_path, capsys):
     save_cut(tmp_path / "cut.jpg")
     assert len(read(tmp_path)) == 1
     none, cut = sorted(capsys.readouterr().err.splitlines())[::-1]
-    assert none == "note: skipped 3 of 5 files, which are not images (1.png, ...)"
+    assert none == "note: skipped 3 of 5 files: not images (1.png, …)"
     assert cut.startswith("note: skipped 1 of 5 files: image file is truncated")
 
 
@@ -345,7 +373,7 @@ def test_named_pipes_are_not_opened(tmp_path):
         os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match="fewer than 5 images"):
         data.load(str(tmp_path))
-    with pytest.raises(UserError, match="c.npz is no file"):
+    with pytest.raises(UserError, match="c.npz is not a file"):
         data.load(str(tmp_path / "c.npz"))
 
 
@@ -354,9 +382,13 @@ def test_folders_without_images(tmp_path):
         data.load(str(tmp_path))
     for name in "a.png", "b.txt":
         (tmp_path / name).write_bytes(b"no image")
-    with pytest.raises(UserError, match="has no images that Pillow can read"):
+    with pytest.raises(
+        UserError, match="has no images to train on that Pillow can read"
+    ):
         data.load(str(tmp_path))
-    with pytest.raises(UserError, match="has no images that Pillow can read"):
+    with pytest.raises(
+        UserError, match="has no images to train on that Pillow can read"
+    ):
         data.load(str(tmp_path / "a.png"))
 
 

@@ -165,7 +165,8 @@ def test_medmnist(tmp_path, capsys, images):
     np.testing.assert_array_equal(dataset.train.images, images[:15])
     np.testing.assert_array_equal(dataset.test.images, images[20:])
     np.testing.assert_array_equal(dataset.test.labels, LABELS[20:])
-    note = f"note: left out val_images in {tmp_path}/a.npz, 5 images\n"
+    shape = (5, *images.shape[1:])
+    note = f"note: left out val_images {shape}, val_labels (5, 1) in {tmp_path}/a.npz\n"
     assert capsys.readouterr().err == note
     del arrays["test_images"], arrays["test_labels"]
     np.savez(tmp_path / "a.npz", **arrays)
@@ -205,6 +206,7 @@ def test_dsprites_has_metadata_that_nobody_unpickles(tmp_path):
     [
         ("X_train y_train X_test y_test", "X_train y_train X_test y_test"),
         ("trainX trainY testX testY", "trainX trainY testX testY"),
+        ("trainImages trainLabels", "trainImages trainLabels"),
         ("xtrain ytrain xval yval", "xtrain ytrain xval yval"),
         ("training_images training_targets", "training_images training_targets"),
         ("arr_0 arr_1", "arr_0 arr_1"),
@@ -220,8 +222,33 @@ def test_arrays_are_found_by_their_names(tmp_path, names, roles):
     np.savez(tmp_path / "a.npz", ids=np.arange(25), scale=np.array(255), **arrays)
     stored = readers.find_arrays(str(tmp_path / "a.npz"))
     found = parts.find_roles({name: array.shape for name, array in stored.items()})
-    assert " ".join(sum(found.values(), [])) == roles
+    assert " ".join(name for both in found.values() for name in both if name) == roles
     assert len(data.load(str(tmp_path / "a.npz")).train.images) >= 20
+
+
+def test_left_out_arrays_are_mentioned(tmp_path, capsys):
+    names = np.array(LABELS.tolist(), object)
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=names, fine_labels=LABELS)
+    data.load(str(tmp_path / "a.npz"))
+    note = f"note: left out y_train (25,) in {tmp_path}/a.npz\n"
+    assert capsys.readouterr().err == note
+
+
+@pytest.mark.parametrize("name", ["X.NPZ", "ubyte.npz", "labels.csv", "Y.CSV"])
+def test_names_of_files_mean_nothing_else(tmp_path, name):
+    path = tmp_path / name
+    if name.lower().endswith("npz"):
+        with open(path, "wb") as file:
+            np.savez(file, x_train=IMAGES)
+    else:
+        write_table(path, ["label", *PIXELS], LABELS, ROWS)
+    assert data.load(str(path)).train.images.shape == (20, 12, 12)
+    assert data.load(str(tmp_path)).train.images.shape == (20, 12, 12)
+
+
+def test_a_single_idx_file(tmp_path):
+    path = idx_file(tmp_path, "train-images-idx3-ubyte", idx(IMAGES), zipped=True)
+    assert data.load(str(path)).train.images.shape == (20, 12, 12)
 
 
 def test_an_error_lists_what_the_file_holds(tmp_path):
@@ -262,10 +289,11 @@ WORDS = np.array(["ant", 'b "c", d', "eel"])[LABELS]
 
 def write_table(path, header, *columns, separator=","):
     open_file = gzip.open if path.suffix == ".gz" else open
-    with open_file(path, "wt", newline="", encoding="utf-8") as file:
+    with open_file(path, "wt", newline="", encoding="utf-8-sig") as file:
         table = csv.writer(file, delimiter=separator)
         table.writerows([header] * bool(header))
         table.writerows(np.concatenate([np.c_[c].astype(object) for c in columns], 1))
+        file.write("\r\n")  # an empty line, as many have
     return str(path)
 
 
@@ -307,7 +335,7 @@ def test_tables_that_hold_no_images(tmp_path):
     good = write_table(tmp_path / "good.csv", PIXELS, ROWS)
     text = write_table(tmp_path / "a.csv", ["name", "age"], WORDS, LABELS)
     cut = tmp_path / "cut.csv"
-    cut.write_text(pathlib.Path(good).read_text()[:-30])
+    cut.write_text(pathlib.Path(good).read_text("utf-8-sig")[:-30])
     (tmp_path / "empty.csv").touch()
     (tmp_path / "head.csv").write_text("a,b\n")
     (tmp_path / "zip.csv.gz").write_bytes(b"no gzip")
