@@ -23,7 +23,7 @@ def main(table: str, path: str, output: str) -> None:
     files.check_writable(output)
     vae, settings = load_vae(path)
     with open(table, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:COUNT]  # extras.evaluate sorts them by loss
+        rows = sorted(csv.DictReader(file), key=lambda row: -float(row["loss"]))[:COUNT]
     held_out = load_images(settings, path).images
     images = held_out[[int(row["index"]) for row in rows]]
     decoded = vae.decode(vae.encode(images)[0])

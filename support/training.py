@@ -92,8 +92,9 @@ class Run:
         """Yield the callbacks of `fit`; then restore Ctrl-C and stop the bar."""
         config, writers = self.config, self.writers()
         print(
-            f"training on {len(self.images):,} images: {config.epochs} epochs, batches"
-            f" of {config.batch_size}, learning rate {config.learning_rate:g}"
+            f"training on {len(self.images):,} images, {len(self.held_out):,} held out:"
+            f" {config.epochs} epochs, batches of {config.batch_size}, learning rate"
+            f" {config.learning_rate:g}"
         )
         stop = StopOnCtrlC(self.advise)
         progress = Progress()

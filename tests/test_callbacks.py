@@ -32,7 +32,7 @@ def test_history_and_log_hold_what_is_printed(train, npz):
     result = train("--epochs", 2, "--log", "log.csv", "--batch-size", 50)
     settings, history = weights.read("vae_mnist.weights.h5")
     start, *lines, last, after = result.stdout.splitlines()
-    assert start.startswith("training on 250 images: 2 epochs, batches of 50, learning")
+    assert start.startswith("training on 250 images, 60 held out: 2 epochs, batches of")
     columns = ["loss", "reconstruction", "kl", "val_loss"]
     columns += ["val_reconstruction", "val_kl", "seconds", "learning_rate"]
     for number, (row, line) in enumerate(zip(history, lines, strict=True), start=1):

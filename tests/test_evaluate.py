@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
+from scipy import special
 
 from extras import evaluate
 from support.backend import set_seed
@@ -195,6 +196,10 @@ def test_a_line_per_image():
     np.testing.assert_allclose(columns["kl"], kl, atol=1e-4)
     loss = columns["reconstruction"] + 2 * columns["kl"]
     np.testing.assert_allclose(columns["loss"], loss, atol=3e-4)
+    x = np.float64(shown.images.reshape(60, -1)) / 255
+    entropy = special.entr(x) + special.entr(1 - x)
+    excess = columns["loss"] - entropy.sum(axis=1)
+    np.testing.assert_allclose(columns["excess"], excess, atol=1e-3)
     unlabeled = dataclasses.replace(shown, labels=None)
     assert evaluate.table(unlabeled, None, losses, {})[0]["label"] == ""
 
@@ -214,8 +219,13 @@ def test_prints_what_it_writes(weights, succeeds, here):
     assert f"{report['neighbors_vote']:.1%}" in stdout
     assert "60 held-out images" in stdout and "training l" not in stdout
     rows = read_csv("images.csv")
-    losses = np.array([float(row["loss"]) for row in rows])
-    assert len(losses) == 60 and (np.diff(losses) <= 0).all()
+    losses, excess = (
+        np.array([float(row[column]) for row in rows]) for column in ("loss", "excess")
+    )
+    assert len(losses) == 60 and (np.diff(excess) <= 0).all()
+    assert (
+        "wrote report.json\nwrote images.csv: 60 images, the oddest first\n" in stdout
+    )
     assert {row["file"] for row in rows} == {f"x_test[{i}]" for i in range(60)}
     mean, error = losses.mean(), losses.std() / 60**0.5
     assert report["negative_bound"] == pytest.approx([mean, error], rel=1e-4)
@@ -229,8 +239,8 @@ def test_the_table_covers_all_images_on_request(weights, succeeds, fails, npz):
     for part, count in ("train", 250), ("test", 60):
         names = {row["file"] for row in rows if row["part"] == part}
         assert names == {f"x_{part}[{i}]" for i in range(count)}
-    losses = [float(row["loss"]) for row in rows]
-    assert losses == sorted(losses, reverse=True)
+    excess = [float(row["excess"]) for row in rows]
+    assert excess == sorted(excess, reverse=True)
     fails("extras.evaluate", "--weights", weights, "--all", says="add --csv FILE.csv")
 
 

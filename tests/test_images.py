@@ -99,9 +99,7 @@ def test_floats_are_from_0_to_1(tmp_path):
 )
 def test_pixels_whose_white_is_unknown(tmp_path, capsys, pixels):
     save_pixels(tmp_path / "a.tif", pixels[0], kind=pixels[1])
-    with pytest.raises(
-        UserError, match="has no images to train on that Pillow can read"
-    ):
+    with pytest.raises(UserError, match="has no images to train on that"):
         read(tmp_path)
     note = capsys.readouterr().err
     assert note.startswith("note: skipped 1 of 1 files: ")
@@ -130,7 +128,7 @@ def test_drawings_in_the_color_of_the_background_are_mentioned(tmp_path, capsys)
         white.save(tmp_path / f"{i}.png")
     PIL.Image.new("L", (9, 9), 255).save(tmp_path / "page.png")
     assert read(tmp_path).min() == 255
-    note = "note: 3 of 4 files with transparent pixels became a single color: change"
+    note = "note: 3 of 4 files with transparent pixels became one color: train with"
     assert capsys.readouterr().err == f"{note} --background (0.png, …)\n"
     assert np.ptp(read(tmp_path, background="black"), axis=(1, 2))[:3].min() > 90
     assert capsys.readouterr().err == ""
@@ -150,10 +148,8 @@ def test_images_are_cropped_around_their_center(tmp_path, capsys):
     wide[:, 10:20] = 255
     PIL.Image.fromarray(wide).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png", 10).min() == 255
-    note = (
-        "note: cropped 1 of 1 files to their center: for more, train with --image-size"
-    )
-    assert capsys.readouterr().err == f"{note} HEIGHT WIDTH (a.png)\n"
+    note = "note: cropped 1 of 1 files to their center: for more, train with"
+    assert capsys.readouterr().err == f"{note} --image-size H W (a.png)\n"
     (pixels,) = read(tmp_path / "a.png", (5, 15))
     assert pixels.shape == (5, 15)
     assert pixels[:, 6:9].min() == 255 and pixels[:, :4].max() == 0
@@ -382,13 +378,9 @@ def test_folders_without_images(tmp_path):
         data.load(str(tmp_path))
     for name in "a.png", "b.txt":
         (tmp_path / name).write_bytes(b"no image")
-    with pytest.raises(
-        UserError, match="has no images to train on that Pillow can read"
-    ):
+    with pytest.raises(UserError, match="has no images to train on that"):
         data.load(str(tmp_path))
-    with pytest.raises(
-        UserError, match="has no images to train on that Pillow can read"
-    ):
+    with pytest.raises(UserError, match="has no images to train on that"):
         data.load(str(tmp_path / "a.png"))
 
 

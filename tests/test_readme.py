@@ -33,7 +33,10 @@ def test_the_commands_in_their_order(succeeds, here):
         succeeds(name, *options)
         ran.append(name)
     companions = ["plot_latent.py", "generate_grid.py"]
-    assert ran == 2 * ["vae_mnist.py", *companions] + ["extras.explore"]
+    assert ran == 2 * ["vae_mnist.py", *companions] + [
+        "extras.explore",
+        "extras.evaluate",
+    ]
     made = {"vae_mnist.weights.h5", "photos.weights.h5"}
-    made |= {"latent.png", "grid.png", "explore.html"}
+    made |= {"latent.png", "grid.png", "explore.html", "odd.csv"}
     assert set(os.listdir()) == made | {"photos", "tiny.npz"}

@@ -441,8 +441,8 @@ def test_defaults_are_stored_and_printed_as_the_numbers_that_were_used(succeeds)
     np.savez("few.npz", x_train=images_of(25))
     options = ["--data", "few.npz", "--hidden", 8, 4, "--epochs", 1]
     stdout = succeeds("vae_mnist.py", *options)
-    start = "training on 20 images: 1 epochs, batches of 1, learning rate 0.0005\n"
-    assert stdout.startswith(start)
+    start = "training on 20 images, 5 held out: 1 epochs, batches of 1, learning rate "
+    assert stdout.startswith(f"{start}0.0005\n")
     config = weights_file.read("vae_mnist.weights.h5")[0]["config"]
     assert (config["batch_size"], config["learning_rate"]) == (1, 0.0005)
 
