@@ -29,7 +29,7 @@ def to_images(array: np.ndarray, name: str) -> np.ndarray:
         side = math.isqrt(shape[1])
         note(f"{name} has rows of {shape[1]} pixels: treated as {side}×{side} images")
         return to_images(array.reshape(-1, side, side), name)
-    gray = len(shape) == 3 and shape[2] > 4
+    gray = len(shape) == 3 and shape[2] > 4 and not shape[0] == shape[1] != shape[2]
     if 0 in shape or not (gray or len(shape) == 4 and shape[3] == 3):
         raise UserError(f"{name} has shape {shape}: {advise_shape(shape)}")
     return array
@@ -46,6 +46,14 @@ def advise_shape(shape: tuple[int, ...]) -> str:
         return "its images come last, so give np.moveaxis(x, -1, 0)"
     if len(shape) == 3 and shape[2] in (3, 4) and 0 not in shape:
         return "if it is one image in color, give x[None, ..., :3]"
+    if len(shape) == 3 and shape[0] == shape[1] > 4:
+        advice = "if its images come last, give np.moveaxis(x, -1, 0)"
+        return f"{advice}; if they come first, leave one out, x[1:]"
+    if len(shape) == 2 and shape[1] % 3 == 0 and is_square(shape[1] // 3):
+        side = math.isqrt(shape[1] // 3)
+        pixels = f"x.reshape(-1, {side}, {side}, 3)"
+        planes = f"np.moveaxis(x.reshape(-1, 3, {side}, {side}), 1, -1)"
+        return f"give {pixels} or, if one color comes after the other, {planes}"
     if len(shape) == 2 and 0 not in shape:
         advice = "if each row is an image, give x.reshape(-1, H, W)"
         return f"{advice}; a table or a time series is not images"
@@ -142,7 +150,12 @@ def to_labels(labels: np.ndarray, count: int, name: str) -> np.ndarray | None:
         shape, wanted = labels.shape, (count,)
         raise UserError(f"{name} has shape {shape}: give {wanted}, a label per image")
     if labels.size == count:
-        return labels.reshape(count)
+        labels = labels.reshape(count)
+        if labels.dtype.kind == "S":
+            return np.char.decode(labels, "utf-8", "replace")
+        if labels.dtype.kind == "f" and (labels == np.rint(labels)).all():
+            return labels.astype(int)
+        return labels
     if labels.dtype.kind in "biuf":
         rows = labels.reshape(count, -1)
         if np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all():

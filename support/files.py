@@ -65,7 +65,10 @@ def write_table(path: str, rows: list[dict]) -> None:
     """Write a CSV file: the keys of the first row, then a line per row."""
     with (
         replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
+        # Names of files may be any bytes.
+        open(
+            temporary, "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file,
     ):
         table = csv.DictWriter(file, rows[0])
         table.writeheader()

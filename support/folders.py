@@ -1,6 +1,7 @@
 """Folders of images: which files there are, and the part and class of each."""
 
 import collections
+import contextlib
 import glob
 import os
 import pathlib
@@ -16,10 +17,18 @@ Path = tuple[str, ...]  # of a file, within a folder: its folders and its name
 Labels = dict[Path, str | None]  # the class of each file of a part
 
 
+def register_heic() -> None:
+    """Let Pillow read HEIC if pillow-heif is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
 def is_picture(path: str) -> bool:
     """Return whether the ending of a file is that of a picture."""
     ending = os.path.splitext(path)[1].lower()
-    return ending in HEIC or ending in Image.registered_extensions()
+    return ending in HEIC or Image.registered_extensions().get(ending) in Image.OPEN
 
 
 def list_files(folder: str) -> list[Path]:
@@ -49,11 +58,12 @@ def lay_out(folder: str, files: list[Path]) -> dict[str, Labels]:
     if opened:
         note(f"reading {'/'.join(opened)}, the only folder with images in {folder}")
     level = find_level(paths)
+    part_of = name_parts({path[level] for path in paths}) if level is not None else {}
     groups = collections.defaultdict(dict)  # by part: file → path without the part
     for file, path in zip(files, paths, strict=True):
         part = "train"
         if level is not None:
-            part = find_part(path[level]) if len(path) > level + 1 else None
+            part = part_of.get(path[level]) if len(path) > level + 1 else None
             path = path[:level] + path[level + 1 :]
         groups[part][file] = path
     used = used_parts(groups)
@@ -82,6 +92,13 @@ def find_level(paths: list[Path]) -> int | None:
     return None
 
 
+def name_parts(names: set[str]) -> dict[str, str | None]:
+    """Return the part that each folder is: test-more is none if there is test, too."""
+    parts = {name: find_part(name) for name in names}
+    exact = {parts[name] for name in names if name.isalpha()}
+    return {n: p if n.isalpha() or p not in exact else None for n, p in parts.items()}
+
+
 def label_parts(groups: dict[str, dict[Path, Path]], folder: str) -> dict[str, Labels]:
     """Return the class of each file: the name of the first folder below its part.
 
@@ -92,11 +109,18 @@ def label_parts(groups: dict[str, dict[Path, Path]], folder: str) -> dict[str, L
         opened, paths = open_single(list(group.values()))
         beside = sum(len(path) == 1 for path in paths)
         if 0 < beside < len(paths):
-            path, file = max(zip(map(len, paths), group, strict=True))
-            inner = os.path.join(folder, *file[: len(file) - path + 1])
-            problem = f"{folder} has {beside:,} images beside a folder of images"
-            advice = f"give --data {inner} to use that folder"
-            raise UserError(f"{problem}: {advice}, or move it to use those beside it")
+            depth = len(next(iter(group))) - len(paths[0])  # of the folder
+            where = os.path.join(folder, *next(iter(group))[:depth])
+            names = sorted({path[0] for path in paths if len(path) > 1})
+            loose = next(path[0] for path in paths if len(path) == 1)
+            problem = f"{where} has {beside:,} images, such as {loose}, beside"
+            if len(names) == 1:
+                inner = os.path.join(where, names[0])
+                problem += f" the folder {names[0]}: to use that, give --data {inner}"
+            else:
+                problem += f" folders, such as {names[0]}: to use those, move {loose}"
+                problem += " away" if beside == 1 else " and the like away"
+            raise UserError(f"{problem}; to use the images, move the rest away")
         if not beside:
             classes |= {path[0] for path in paths}
         # train/good/1.png belongs to the class "good" if test/ has it beside others.

@@ -1,8 +1,8 @@
 """Image files: a folder of them, or a single one, as arrays."""
 
 import collections
-import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,16 +13,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from support.arrays import bits_of, note_bits, to_uint8, white_of
 from support.errors import UserError, note, printable, progress
-from support.folders import HEIC, Labels, Path, lay_out, list_files
+from support.folders import HEIC, Labels, Path, lay_out, list_files, register_heic
 from support.parts import Part, keep
+from support.readers import is_array
 
-JPEG = b"\xff\xd8\xff"  # the first bytes
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # formats of animations
 # What happens to files, with {} for how many of how many
 NO_IMAGE = "skipped {} files: not images"
 NO_HEIC = "skipped {} files: to read HEIC, python -m pip install pillow-heif"
 CROPPED = "cropped {} files to their center: for more, train with --image-size H W"
 FIRST = "used the first frame only of {} files: to use the others, save them as files"
+DEEP = "read the upper 8 bits only of {} files, which have 16 per color"
 FLAT = "{} files with transparent pixels became one color: train with --background"
 
 
@@ -46,18 +47,14 @@ class Header(NamedTuple):
 def read(path: str, form: Format) -> tuple[list[Part], int | None]:
     """Read a picture or a folder of them: return its parts, and their bits if over 8.
 
-    The second part, if there is one, is for tests.
-    Say on stderr what was skipped, changed or guessed.
+    A second part is for tests. Say on stderr what was skipped, changed or guessed.
     Raises UserError if there are no images, or if there are two ways to read them.
     """
     folder, name = (path, "") if os.path.isdir(path) else os.path.split(path)
     files = [(name,)] if name else list_files(path)
     if not files:
         raise UserError(f"{path} has no readable files: put images there")
-    with contextlib.suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
+    register_heic()
     reader = Reader(folder, form)
     try:
         headers = dict(zip(files, reader.map(reader.read_header, files), strict=True))
@@ -68,7 +65,11 @@ def read(path: str, form: Format) -> tuple[list[Part], int | None]:
     finally:
         reader.report(len(files))
     if not (parts and len(parts[0].images)):
-        raise UserError(f"{path} has no images to train on that Pillow can read")
+        problem = f"{path} has no images to train on that Pillow can read"
+        for *inner, name in filter(lambda file: is_array(file[-1]), files):
+            where = os.path.join(folder, *inner)
+            raise UserError(f"{problem}: to read {name}, give --data {where}")
+        raise UserError(problem)
     return [part for part in parts if len(part.images)], reader.form.bits
 
 
@@ -94,25 +95,27 @@ class Reader:
                 reason = NO_HEIC if is_heic else NO_IMAGE
             except Exception as error:  # Pillow raises dozens of kinds.
                 reason = getattr(error, "strerror", None) or error
-                reason = f"skipped {{}} files: {printable(reason)}"
+                reason = re.sub(r" \(\d+ bytes .*\)", "", printable(reason))
+                reason = f"skipped {{}} files: {reason}"
             self.notes[reason].add("/".join(file))
             return None
 
         rows = list(zip(*columns, strict=True))
-        cores = os.cpu_count()
-        size = max(1, min(16, len(rows) // (8 * cores)))  # Chunks take less overhead.
+        size = 1 + min(15, len(rows) // 100)  # of a chunk, which takes less overhead
         chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-        with ThreadPoolExecutor(cores) as threads:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
             for results in threads.map(lambda c: [attempt(*row) for row in c], chunks):
                 yield from results
 
     def read_header(self, name: str) -> Header:
         with open(os.path.join(self.folder, name), "rb") as file:
-            if file.read(3) == JPEG:  # whose header takes longer to read
+            if file.read(3) == b"\xff\xd8\xff":  # a JPEG, whose header takes longer
                 return Header(1, None)
             image = Image.open(file)
             if image.format in ANIMATED and image.is_animated:
                 self.notes[FIRST].add(name)
+            if ";16" in str(image.tile) and image.mode[0] != "I":
+                self.notes[DEEP].add(name)
             pages = image.n_frames if image.format == "TIFF" else 1
             brightest = None
             for page in range(pages):
@@ -127,9 +130,8 @@ class Reader:
         """Choose how many bits white has, of pictures with more than 8."""
         deep = [h.brightest for h in headers if h.brightest is not None]
         if deep:
-            bits = self.form.bits or bits_of(max(deep))
-            self.form = replace(self.form, bits=bits)
-            note_bits(bits, max(deep))
+            self.form = replace(self.form, bits=self.form.bits or bits_of(max(deep)))
+            note_bits(self.form.bits, max(deep))
 
     def read_part(self, labels: Labels, headers: dict[Path, Header]) -> Part:
         """Decode the files of a part. Those that cannot be decoded are left out."""
@@ -141,7 +143,7 @@ class Reader:
         bar = progress(decoded, "reading", len(pages))
         good = np.repeat([bool(done) for done in bar], pages)
         names = [
-            printable("/".join(file)) + (f" page {page + 1}" if count > 1 else "")
+            "/".join(file) + (f" page {page + 1}" if count > 1 else "")
             for file, count in zip(labels, pages, strict=True)
             for page in range(count)
         ]

@@ -14,7 +14,7 @@ import numpy as np
 from support import arrays
 from support.errors import UserError, explain, note
 from support.folders import is_picture
-from support.parts import Part, find_roles, named, used_parts
+from support.parts import Part, find_part, find_roles, named, used_parts
 from support.tables import DAMAGED, read_table
 
 TABLES = (".csv", ".csv.gz")
@@ -37,6 +37,11 @@ def in_memory(array: np.ndarray) -> Stored:
 def is_idx(path: str) -> bool:
     """Return whether a file has the name of an IDX file."""
     return "-ubyte" in os.path.basename(path)
+
+
+def is_array(path: str) -> bool:
+    """Return whether a file has the name of a file of arrays."""
+    return is_idx(path) or path.lower().endswith(ENDINGS)
 
 
 def find_files(folder: str) -> list[str]:
@@ -105,19 +110,21 @@ def find_arrays(path: str) -> dict[str, Stored]:
     names = [os.path.basename(file) for file in files]
     if is_idx(files[0]):
         return {name: in_memory(array) for name, array in read_idx(files).items()}
-    if len(files) > 1 and any(name.lower().endswith(TABLES) for name in names):
+    is_table = [name.lower().endswith(TABLES) for name in names]
+    if len(files) > 1 and any(is_table) and not all(map(find_part, names)):
         raise UserError(f"{path} holds {', '.join(names)}: give one of these files")
     stored = {}
     for file, name in zip(files, names, strict=True):
         if name.lower().endswith(".npz"):
             inside = read_npz(file)
-            # A name such as kmnist-train-imgs.npz says more than arr_0.
-            alone = len(inside) == 1 and len(files) > 1
-            stored |= {name if alone else key: value for key, value in inside.items()}
         elif name.lower().endswith(".npy"):
-            stored[name] = read_npy(file)
+            inside = {"array": read_npy(file)}
         else:
-            stored |= {k: in_memory(array) for k, array in read_table(file).items()}
+            inside = {k: in_memory(array) for k, array in read_table(file).items()}
+        for key, array in inside.items():
+            if len(files) > 1:  # A name such as kmnist-train-imgs.npz says more.
+                key = name if len(inside) == 1 else f"{name} {key}"
+            stored[key] = array
     return stored
 
 

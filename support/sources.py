@@ -4,7 +4,7 @@ import os
 
 from support.errors import UserError
 from support.folders import is_picture
-from support.readers import ENDINGS, find_files, is_idx
+from support.readers import find_files, is_array
 
 NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100", "mnist_sample")
 SOURCES = (
@@ -17,11 +17,11 @@ RECIPES = {  # by the endings of files
     (".h5", ".hdf", ".hdf5"): SAVE.format(
         'h5py.File(r"PATH")["NAME OF THE IMAGES"][()]'
     ),
-    (".amat", ".txt"): SAVE.format('np.loadtxt(r"PATH", dtype="uint8")'),
+    (".amat", ".txt"): SAVE.format('np.loadtxt(r"PATH")'),
     (".pt", ".pth"): SAVE.format('torch.load(r"PATH").numpy()'),
-    (".parquet",): "in Python, for i, x in enumerate(pandas.read_parquet("
-    'r"PATH")["image"]): open(f"photos/{i}.png", "wb").write(x["bytes"]); then'
-    " --data photos",
+    (".parquet",): "make a folder photos; in Python, for i, x in enumerate("
+    'pandas.read_parquet(r"PATH")["image"]): open(f"photos/{i}.png", "wb").write('
+    'x["bytes"]); then --data photos',
     (".zip",): 'unpack it, python -m zipfile -e "PATH" images; then --data images',
     (".tar", ".tar.gz", ".tgz"): 'unpack it, python -m tarfile -e "PATH" images; then'
     " --data images",
@@ -35,7 +35,7 @@ def check_source(source: str) -> None:
     if not os.path.isfile(source):
         problem = "is not a file" if os.path.exists(source) else "does not exist"
         raise UserError(f"{source} {problem}: give --data {SOURCES}")
-    if source.lower().endswith(ENDINGS) or is_idx(source):
+    if is_array(source):
         return
     for endings, recipe in RECIPES.items():
         if source.lower().endswith(endings):

@@ -62,7 +62,7 @@ def test_what_is_not_a_source(here):
         ("a b.mat", 'np.save("images.npy", scipy.io.loadmat(r"a b.mat")["NAME'),
         ("a.h5", 'np.save("images.npy", h5py.File(r"a.h5")["NAME'),
         ("a.HDF5", 'h5py.File(r"a.HDF5")'),
-        ("a.amat", 'np.save("images.npy", np.loadtxt(r"a.amat", dtype="uint8"))'),
+        ("a.amat", 'np.save("images.npy", np.loadtxt(r"a.amat"))'),
         ("a.pt", 'torch.load(r"a.pt").numpy()'),
         ("a.parquet", 'pandas.read_parquet(r"a.parquet")["image"]'),
         ("a b.zip", 'python -m zipfile -e "a b.zip" images; then --data images'),
@@ -242,6 +242,8 @@ def one_pixel(value):
             np.moveaxis(COLORS, 0, -1),
             r"images come last, so give np.moveaxis\(x, -1",
         ),
+        (np.moveaxis(IMAGES, 0, -1), r"images come last, give np.moveaxis\(x, -1, 0"),
+        (np.ones((20, 48)), r"give x.reshape\(-1, 4, 4, 3\) or, if one color comes"),
         (COLORS[0], r"one image in color, give x\[None, ..., :3\]"),
         (COLORS.repeat(2, 3)[..., :4], r"alpha channel, so give x\[..., :3\]"),
         (COLORS[..., :2], r"alpha channel, so give x\[..., 0\]"),
@@ -270,6 +272,8 @@ def test_arrays_that_are_not_images(tmp_path, name, images, says):
         COLORS.swapaxes(1, 3),
         IMAGES[:, None],
         np.moveaxis(COLORS, 0, -1),
+        np.moveaxis(IMAGES, 0, -1),
+        COLORS.reshape(20, -1),
         COLORS[0],
         COLORS.repeat(2, 3)[..., :4],
         IMAGES / 1.0,
@@ -311,6 +315,8 @@ def test_arrays_that_do_not_fit_together(tmp_path, arrays, says):
         (LABELS[:, None], LABELS),
         (np.eye(3)[LABELS], LABELS),
         (np.eye(3)[LABELS].astype(bool), LABELS),
+        (LABELS + 0.0, LABELS),
+        (LABELS.astype("S"), LABELS),
         (np.ones((20, 3)), None),
     ],
 )
@@ -322,6 +328,7 @@ def test_a_column_or_one_hot_rows_are_labels(tmp_path, capsys, labels, expected)
         assert capsys.readouterr().err.endswith(note)
     else:
         np.testing.assert_array_equal(dataset.train.labels, expected)
+        assert dataset.class_names == ["0", "1", "2"]
 
 
 # What is held out

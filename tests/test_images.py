@@ -1,6 +1,8 @@
 """support/images.py, folders.py: image files, and folders of them in any layout."""
 
 import os
+import struct
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -251,6 +253,10 @@ def layout(tmp_path, names):
             ["a/train/1.png=a b/train/2.png=b", "a/test/3.png=a b/test/4.png=b"],
         ),
         ("train/1.png plane/2.png", ["plane/2.png=plane train/1.png=train"]),
+        (
+            "Training/a/1.png Training/b/2.png Test/a/3.png test-many_fruits/4.png",
+            ["Training/a/1.png=a Training/b/2.png=b", "Test/a/3.png=a"],
+        ),
         ("trainer/1.png tester/2.png", ["tester/2.png=tester trainer/1.png=trainer"]),
     ],
 )
@@ -270,16 +276,58 @@ def test_what_a_layout_means_is_mentioned(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("inside", ["", "train/"])
-def test_images_beside_a_folder_of_images_are_ambiguous(tmp_path, inside):
+@pytest.mark.parametrize("several", [False, True])
+def test_images_beside_folders_of_images_are_ambiguous(tmp_path, inside, several):
     save_images(tmp_path, [f"{inside}{i}.jpg" for i in range(4)])
     save_images(tmp_path, [f"{inside}masks/deep/{i}.png" for i in range(4)])
+    save_images(tmp_path, [f"{inside}other/1.png"] if several else [])
     save_images(tmp_path, ["test/1.png"] if inside else [])
-    problem = f"{tmp_path} has 4 images beside a folder of images: give --data"
     with pytest.raises(UserError) as failure:
         data.load(str(tmp_path))
-    assert str(failure.value).startswith(
-        f"{problem} {tmp_path}/{inside}masks to use that"
-    )
+    problem, advice = str(failure.value).split(": ")
+    where = f"{tmp_path}/{inside}"
+    if several:
+        assert problem.endswith(
+            "4 images, such as 0.jpg, beside folders, such as masks"
+        )
+        assert advice.startswith("to use those, move 0.jpg and the like away; to use")
+    elif not inside:
+        assert problem.startswith(f"{tmp_path} has 4 images, such as 0.jpg, beside the")
+    if not several:
+        assert advice.startswith(
+            f"to use that, give --data {where}masks; to use the im"
+        )
+
+
+def test_arrays_in_a_folder_of_folders_are_pointed_at(tmp_path):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"")
+    says = f"to read train-images-idx3-ubyte, give --data {tmp_path}/MNIST/raw$"
+    with pytest.raises(UserError, match=says):
+        data.load(str(tmp_path))
+
+
+def test_names_are_those_of_the_files(tmp_path):
+    names = ["a 1.png", "a  1.png", "b\u3000.png", "c\n.png", "{d}%s.png"]
+    save_images(tmp_path, names)
+    (part,), _ = images.read(str(tmp_path), Format((1, 1)))
+    shades = dict(zip(part.names, part.images.ravel().tolist(), strict=True))
+    assert shades == {name: 255 - 3 * i for i, name in enumerate(names)}
+
+
+def test_16_bits_per_color_lose_half_of_them(tmp_path, capsys):
+    pixels = np.full((2, 2, 3), 0x1234, ">u2")
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    with open(tmp_path / "a.png", "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, content in chunks:
+            crc = struct.pack(">I", zlib.crc32(kind + content))
+            file.write(struct.pack(">I", len(content)) + kind + content + crc)
+    assert (read(tmp_path, 2, color=True) == 0x12).all()
+    note = "note: read the upper 8 bits only of 1 of 1 files, which have 16 per color"
+    assert capsys.readouterr().err == f"{note} (a.png)\n"
 
 
 def test_folders_without_images_are_no_classes(tmp_path, capsys):
@@ -313,9 +361,9 @@ def save_bomb(path):
     PIL.Image.new("1", (20_000, 20_000)).save(path)
 
 
-def save_cut(path):
+def save_cut(path, size=900):
     ramp().resize((400, 400)).save(path, "jpeg")
-    path.write_bytes(path.read_bytes()[:900])
+    path.write_bytes(path.read_bytes()[:size])
 
 
 SKIPPED = {
@@ -355,11 +403,12 @@ def test_each_reason_has_a_line_and_a_number(tmp_path, capsys):
     save_images(tmp_path, ["good.png"])
     for name in "1.png", "2.txt", "{x}.png":
         (tmp_path / name).write_bytes(b"no image")
-    save_cut(tmp_path / "cut.jpg")
+    for i in range(3):  # which lack another number of bytes each
+        save_cut(tmp_path / f"cut{i}.jpg", 900 + 10 * i)
     assert len(read(tmp_path)) == 1
     none, cut = sorted(capsys.readouterr().err.splitlines())[::-1]
-    assert none == "note: skipped 3 of 5 files: not images (1.png, …)"
-    assert cut.startswith("note: skipped 1 of 5 files: image file is truncated")
+    assert none == "note: skipped 3 of 7 files: not images (1.png, …)"
+    assert cut == "note: skipped 3 of 7 files: image file is truncated (cut0.jpg, …)"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

@@ -189,6 +189,24 @@ def test_a_file_per_array_as_of_kmnist(tmp_path, save):
     assert len(dataset.train.images) == 4  # by itself, all there is
 
 
+def test_files_with_the_same_arrays(tmp_path):
+    def save(file, **arrays):
+        np.savez(tmp_path / file, **arrays)
+
+    save("train.npz", x=IMAGES[:20], y=LABELS[:20])
+    save("test.npz", x=IMAGES[20:], y=LABELS[20:])
+    dataset = data.load(str(tmp_path))
+    np.testing.assert_array_equal(dataset.train.images, IMAGES[:20])
+    np.testing.assert_array_equal(dataset.test.labels, LABELS[20:])
+    (tmp_path / "days").mkdir()
+    for day in 1, 2:
+        save(f"days/{day}.npz", images=IMAGES, labels=LABELS)
+    with pytest.raises(
+        UserError, match=r"cannot find the images .* holds 1.npz images"
+    ):
+        data.load(str(tmp_path / "days"))
+
+
 def test_dsprites_has_metadata_that_nobody_unpickles(tmp_path):
     sprites = np.uint8(IMAGES > 0)
     metadata = np.array(Pickled(), object)
@@ -307,6 +325,13 @@ def write_table(path, header, *columns, separator=","):
         (PIXELS, (ROWS,), None),
         (None, (ROWS,), None),
         (None, (LABELS, ROWS), "012"),  # mnist_train.csv
+        (None, (ROWS, WORDS), sorted(set(WORDS))),  # UCI, OpenML
+        (None, (ROWS, LABELS), "012"),
+        (None, (range(25), ROWS), None),
+        (list(range(144)), (ROWS,), None),  # DataFrame(x).to_csv(index=False)
+        (["", *range(144)], (range(25), ROWS), None),
+        (["0", *(f"0.{i}" for i in range(1, 145))], (LABELS, ROWS), "012"),
+        (["ImageId", *PIXELS, "label"], (range(25), ROWS, LABELS + 0.0), "012"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
@@ -344,11 +369,27 @@ def test_tables_that_hold_no_images(tmp_path):
         with pytest.raises(UserError, match="cannot read .*row per image") as failure:
             data.load(str(path))
         assert "\n" not in str(failure.value)
-    few = write_table(tmp_path / "few.csv", ["a", "b"], LABELS, LABELS)
+    few = write_table(tmp_path / "few.csv", ["a1", "a2"], LABELS, LABELS)
     with pytest.raises(UserError, match="a table or a time series is not images"):
         data.load(few)
     with pytest.raises(UserError, match=r"holds a.csv, .*: give one of these files"):
         data.load(str(tmp_path))
+
+
+def test_tables_with_names_of_parts(tmp_path):
+    write_table(tmp_path / "fashion_train.csv", ["label", *PIXELS], LABELS, ROWS)
+    write_table(tmp_path / "fashion_test.csv", PIXELS, ROWS[:5] * 16.0)  # 12 bits
+    dataset = data.load(str(tmp_path))
+    np.testing.assert_array_equal(dataset.train.labels, LABELS)
+    assert (len(dataset.train.images), len(dataset.test.images)) == (25, 5)
+    assert (dataset.test.labels, dataset.bits) == (None, 12)
+
+
+def test_columns_that_are_left_out_are_mentioned(tmp_path, capsys):
+    path = write_table(tmp_path / "a.csv", ["emotion", *PIXELS], LABELS, ROWS)
+    assert data.load(path).class_names is None
+    note = f"note: left out the columns emotion of {path}\n"
+    assert capsys.readouterr().err.startswith(note)
 
 
 def test_a_table_beside_pictures_is_about_them(tmp_path):
