@@ -41,7 +41,7 @@ from scipy import spatial, stats
 
 from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
-from support.errors import progress
+from support.errors import printable, progress
 from support.parts import Part
 from support.quadrature import integrate
 from support.shown import Shown, load_images
@@ -291,12 +291,12 @@ def table(
     for i, name in enumerate(part.names):
         label = "" if part.labels is None else class_names[part.labels[i]]
         row = {"index": i, "file": name, **more, "label": label}
+        for column in "excess", "loss", "reconstruction", "kl":
+            row[column] = f"{losses[column][i]:.4f}"
         for column in "z_mean", "sigma":
             row |= {
                 f"{column}_{j}": f"{z:.4f}" for j, z in enumerate(losses[column][i])
             }
-        for column in "reconstruction", "kl", "loss", "excess":
-            row[column] = f"{losses[column][i]:.4f}"
         rows.append(row)
     return rows
 
@@ -320,7 +320,10 @@ def main(options: Options) -> None:
             rows += table(shown.train, shown.class_names, losses, {"part": "train"})
         rows.sort(key=lambda row: -float(row["excess"]))  # the oddest first
         files.write_table(options.csv, rows)
-        print(f"wrote {options.csv}: {len(rows):,} images, the oddest first")
+        first = ", ".join(printable(row["file"]) for row in rows[:3])
+        print(
+            f"wrote {options.csv}, {len(rows):,} images, the oddest first: {first}, …"
+        )
     print_report(summary, shown.kind)
 
 
