@@ -396,3 +396,60 @@ def test_a_table_beside_pictures_is_about_them(tmp_path):
     save_images(tmp_path, [f"{i}.png" for i in range(10)])
     write_table(tmp_path / "labels.csv", ["file", "label"], WORDS, LABELS)
     assert data.load(str(tmp_path)).train.images.shape == (8, 28, 28)
+
+
+# Each of these layouts trains
+
+
+def save_medmnist(folder):
+    arrays = {f"{part}_images": COLORS[at] for part, at in PARTS.items()}
+    labels = {f"{part}_labels": LABELS[at, None] for part, at in PARTS.items()}
+    np.savez(folder / "a.npz", **arrays, **labels)
+    return folder / "a.npz"
+
+
+def save_kmnist(folder):
+    for part in "train", "test":
+        np.savez(folder / f"kmnist-{part}-imgs.npz", IMAGES)
+        np.savez(folder / f"kmnist-{part}-labels.npz", LABELS)
+    return folder
+
+
+def save_kaggle(folder):
+    return write_table(folder / "train.csv", ["label", *PIXELS], LABELS, ROWS)
+
+
+def save_dsprites(folder):
+    more = {"latents_classes": np.ones((25, 6)), "metadata": np.array({}, object)}
+    np.savez(folder / "a.npz", imgs=np.uint8(IMAGES > 0), **more)
+    return folder / "a.npz"
+
+
+def save_cifar(folder):
+    arrays = {"x_train": COLORS, "y_train": LABELS[:, None]}
+    arrays |= {"x_test": COLORS[:5], "y_test": LABELS[:5, None]}
+    np.savez(folder / "a.npz", **arrays)
+    return folder / "a.npz"
+
+
+@pytest.mark.usefixtures("eager", "here")
+@pytest.mark.parametrize(
+    ("save", "counts"),
+    [
+        (save_medmnist, "15 images, 5 held out"),
+        (save_kmnist, "25 images, 25 held out"),
+        (save_kaggle, "20 images, 5 held out"),
+        (save_dsprites, "20 images, 5 held out"),
+        (save_cifar, "25 images, 5 held out"),
+    ],
+)
+def test_layouts_of_other_people_train(run_here, tmp_path, save, counts):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    options = ["--data", save(folder), "--hidden", 4, "--epochs", 1]
+    result = run_here("vae_mnist.py", *options)
+    assert (result.status, f"training on {counts}" in result.stdout) == (0, True)
+    losses = re.search(r"held-out loss ([\d.]+) nats", result.stdout)
+    assert 5 < float(losses[1]) < 500
+    result = run_here("plot_latent.py")
+    assert (result.status, "error" in result.stderr) == (0, False)
