@@ -45,20 +45,19 @@ def integrate(
     for start in progress(starts, "integrating"):
         some = slice(start, start + starts.step)
         logs = g[some] @ f.T + c
-        top = logs.max(axis=1, keepdims=True)
-        share = np.exp(logs - top)
-        sums = share.sum(axis=1, keepdims=True, dtype=float)
-        share /= sums
-        sharp = np.flatnonzero(share.max(axis=1) > COARSE)
-        split = np.zeros(share.shape, bool)
-        split[sharp] = share[sharp] > SPLIT
-        around = share[sharp].argmax(axis=1)[:, None] + neighbors
-        split[sharp[:, None], around.clip(0, len(cells) - 1)] = True
-        total[some] = (top + np.log(sums))[:, 0]
-        kept = np.where(split, 0, share).sum(axis=1, dtype=float)
-        rest[some] = total[some] + np.log(np.maximum(kept, TINY))
+        top = logs.max(axis=1)
+        shares = np.exp(logs - top[:, None], out=logs)  # of the largest cell, so far
+        sums = shares.sum(axis=1, dtype=float)
+        total[some] = rest[some] = top + np.log(sums)
+        sharp = np.flatnonzero(1 / sums > COARSE)
+        shares = shares[sharp] / np.float32(sums[sharp, None])
+        split = shares > SPLIT
+        around = shares.argmax(axis=1)[:, None] + neighbors
+        np.put_along_axis(split, around.clip(0, len(cells) - 1), True, axis=1)
         row, cell = np.nonzero(split)
-        pairs.append((row + start, cells[cell]))
+        kept = 1 - np.bincount(row, shares[row, cell], len(sharp))
+        rest[start + sharp] += np.log(np.maximum(kept, TINY))
+        pairs.append((start + sharp[row], cells[cell]))
     rows, cells = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
 
     for level in range(1, LEVELS + 1):
