@@ -10,6 +10,7 @@ from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
 from scipy import special
 
 from extras import evaluate
+from support import report
 from support.backend import set_seed
 from support.parts import Part
 from support.shown import Shown
@@ -114,7 +115,7 @@ def test_collapsed_dimensions_are_counted_and_named(capsys):
     summary = summary_of(vae, shown)
     assert summary["active_dimensions"] == 1
     assert summary["quadrature"] is summary["gap"] is None
-    evaluate.print_report(summary, shown.kind)
+    report.print_report(summary, shown.kind)
     text = capsys.readouterr().out
     assert "1 of 3" in text and "the posterior has collapsed" in text
     assert "gap" not in text and "quadrature" not in text
@@ -125,7 +126,7 @@ def test_a_single_image_cannot_tell_which_dimensions_are_active(capsys):
     one = dataclasses.replace(shown, images=shown.images[:1], labels=None)
     summary = summary_of(vae, one)
     assert summary["active_dimensions"] is None
-    evaluate.print_report(summary, one.kind)
+    report.print_report(summary, one.kind)
     text = capsys.readouterr().out
     assert text.startswith("1 held-out image ") and "±" not in text
     assert "active" not in text and "collapsed" not in text
@@ -144,7 +145,7 @@ def test_what_a_reader_must_know(capsys, config, note):
     if config:
         shown.images[:] = 255 * (shown.images > 99)
     shown = dataclasses.replace(shown, held_out=False)
-    evaluate.print_report(summary_of(vae, shown), shown.kind)
+    report.print_report(summary_of(vae, shown), shown.kind)
     text = capsys.readouterr().out
     assert text.startswith("60 images ")
     assert text.count("note: ") == 1 and f"note: {note}" in text
@@ -157,7 +158,7 @@ def test_the_loss_of_training_has_its_own_beta(capsys):
     assert summary["negative_bound"][0] == pytest.approx(reconstruction + kl)
     assert summary["loss"][0] == pytest.approx(reconstruction + 4 * kl)
     assert sum(summary["kl_per_dimension"]) == pytest.approx(kl)
-    evaluate.print_report(summary, shown.kind)
+    report.print_report(summary, shown.kind)
     text = capsys.readouterr().out
     assert f"training loss, β = 4 {reconstruction + 4 * kl:17.2f}" in text
 
@@ -179,7 +180,7 @@ def test_neighbors_vote():
 def test_a_line_per_image():
     vae, shown = untrained(3, beta=2.0)
     losses = evaluate.image_losses(vae, shown.images, samples=4)
-    rows = evaluate.table(shown, shown.class_names, losses, {"part": "test"})
+    rows = report.table(shown, shown.class_names, losses, {"part": "test"})
     assert list(rows[0])[:4] == ["index", "file", "part", "label"]
     assert [row.pop("file") for row in rows] == [f"{i}.png" for i in range(60)]
     labels = [row.pop("label") for row in rows]
@@ -201,7 +202,7 @@ def test_a_line_per_image():
     excess = columns["loss"] - entropy.sum(axis=1)
     np.testing.assert_allclose(columns["excess"], excess, atol=1e-3)
     unlabeled = dataclasses.replace(shown, labels=None)
-    assert evaluate.table(unlabeled, None, losses, {})[0]["label"] == ""
+    assert report.table(unlabeled, None, losses, {})[0]["label"] == ""
 
 
 def read_csv(path):
