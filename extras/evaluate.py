@@ -37,7 +37,7 @@ import json
 import math
 
 import numpy as np
-from scipy import spatial, stats
+from scipy import spatial, special, stats
 
 from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
@@ -49,7 +49,6 @@ from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_
 
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
 DECODED = 10_000 * 28**2  # pixels decoded at once, which bounds the memory
-TINY = 1e-30  # in place of 0, where 0·log 0 = 0
 
 
 def log_normal(z: Tensor, mean: Tensor | float, log_sigma: Tensor) -> Tensor:
@@ -114,9 +113,11 @@ def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | Non
     # log p(x|z) = x·logits − Σ softplus(logits) is linear in x. Where the logits are
     # K·h + b, it is (x·K)·h + x·b − Σ softplus: one short product per image and z.
     if type(last) is layers.Dense and last.activation is keras.activations.linear:
-        inner, (kernel, bias) = keras.Model(vae.decoder.input, last.input), last.weights
+        inner = keras.Model(vae.decoder.input, last.input)
+        kernel, bias = last.weights
     else:
-        inner, kernel, bias = vae.decoder, None, None
+        inner = vae.decoder
+        kernel = None
 
     def terms(z):
         h = inner(z)
@@ -136,17 +137,14 @@ def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | Non
     return None if log_p is None else -(log_p + offset)
 
 
-def entropy(images: np.ndarray) -> Tensor:
+def entropy(images: np.ndarray) -> np.ndarray:
     """Return the entropy of the pixels of uint8 images, in nats, shape (n,).
 
     The pixels are probabilities of white. No decoder has a lower reconstruction loss:
     the more gray an image, the higher, however well it is redrawn.
     """
-    x = to_pixels(images)
-    return -ops.sum(
-        x * ops.log(ops.maximum(x, TINY)) + (1 - x) * ops.log(ops.maximum(1 - x, TINY)),
-        axis=-1,
-    )
+    x = ops.convert_to_numpy(to_pixels(images))
+    return (special.entr(x) + special.entr(1 - x)).sum(axis=1)
 
 
 def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
@@ -178,18 +176,20 @@ def image_losses(
     parameters = [ops.convert_to_tensor(p[..., None]) for p in (z_mean, log_sigma)]
     terms = ops.convert_to_numpy(kl_divergence(*parameters))
     kl = terms.sum(axis=1)
-    arguments = images, z_mean, log_sigma, samples, seed
-    reconstruction, estimate = sampled_losses(vae, *arguments)
+    reconstruction, estimate = sampled_losses(
+        vae, images, z_mean, log_sigma, samples, seed
+    )
+    loss = reconstruction + vae.config.beta * kl
     return {
         "z_mean": z_mean,
         "sigma": np.exp(log_sigma),
         "kl_per_dimension": terms,
-        "loss": reconstruction + vae.config.beta * kl,
+        "loss": loss,
         "negative_bound": reconstruction + kl,
         "reconstruction": reconstruction,
         "kl": kl,
         "importance_weighted": estimate,
-        "excess": reconstruction + vae.config.beta * kl - in_batches(entropy, images),
+        "excess": loss - in_batches(entropy, images),
     }
 
 

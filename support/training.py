@@ -12,14 +12,13 @@ import os
 import secrets
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 
 from support import cli, weights
 from support.backend import keras
 from support.callbacks import METRICS, Checkpoint, Progress, StopOnCtrlC
 from support.data import Dataset
-from support.errors import UserError
+from support.errors import UserError, note
 
 
 class Run:
@@ -48,8 +47,8 @@ class Run:
             self.check_resumable(saved)
             self.settings["run"] = saved["run"]
         elif self.checkpoint.exists():
-            note = f"note: replacing {self.checkpoint.name}, of an unfinished run"
-            print(f"{note}; --resume would continue it", file=sys.stderr)
+            problem = f"replacing {self.checkpoint.name}, of an unfinished run"
+            note(f"{problem}; --resume would continue it")
 
     def check_resumable(self, saved: dict) -> None:
         """Raise UserError if the settings of a saved run are not those of this one."""

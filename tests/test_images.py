@@ -308,7 +308,7 @@ def test_arrays_in_a_folder_of_folders_are_pointed_at(tmp_path):
 
 
 def test_names_are_those_of_the_files(tmp_path):
-    names = ["a 1.png", "a  1.png", "b\u3000.png", "c\n.png", "{d}%s.png"]
+    names = ["a 1.png", "a  1.png", "b\u3000.png", "{d}%s.png"]
     save_images(tmp_path, names)
     (part,), _ = images.read(str(tmp_path), Format((1, 1)))
     shades = dict(zip(part.names, part.images.ravel().tolist(), strict=True))
