@@ -41,7 +41,6 @@ Array = np.ndarray
 PAGE = pathlib.Path(pictures.__file__).with_name("page")
 IMAGES = 2000  # images in the page, at most …
 PIXELS = 2_000_000  # … and numbers in them
-SECONDS = 20  # that the page's tour takes
 
 
 def bundle(name: str, bundled: set[str]) -> str:
@@ -74,6 +73,7 @@ def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
+    picks = page_data.quick_picks(vaes[0], images[chosen])
     known = {
         "shape": images.shape[1:],
         "models": [
@@ -87,11 +87,13 @@ def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
         "colors": [to_hex(color) for color in pictures.class_colors(len(classes))],
         "sheet": page_data.contact_sheet(images[chosen], columns),
         "columns": columns,
-        "seconds": SECONDS,
+        "picks": picks,
     }
     html = (PAGE / "index.html").read_text("utf-8")
     style = f"<style>\n{(PAGE / 'style.css').read_text('utf-8')}</style>"
     html = html.replace('<link rel="stylesheet" href="style.css">', style)
+    icon = page_data.contact_sheet(images[chosen][picks[:1]], 1)
+    html = html.replace('href="ICON"', f'href="{icon}"')
     script = bundle("main.js", set())
     check_names(script)
     html = html.replace(' src="main.js">', f">\n{script}")

@@ -1,15 +1,6 @@
 // Images on canvases
 
-import {
-  asTrained,
-  channels,
-  classOf,
-  height,
-  known,
-  pixels,
-  state,
-  width,
-} from "./state.js";
+import { asTrained, channels, classOf, height, known, state, width } from "./state.js";
 
 export function fit(canvas, columns = 1, rows = 1) {
   [canvas.width, canvas.height] = [columns * width, rows * height];
@@ -34,19 +25,33 @@ export function paintTiles(canvas, images, columns) {
   });
 }
 
-// Any picture that a browser can draw → an image of the VAE's size
-export const scratch = fit(document.createElement("canvas"));
-export const scratchPen = scratch.getContext("2d", { willReadFrequently: true });
-export function readScratch() {
-  const { data } = scratchPen.getImageData(0, 0, width, height);
-  return Float64Array.from({ length: pixels }, (_, k) => {
+// The pixels of a canvas as numbers from 0 to 1, in color only if the images have color
+export function readPixels(canvas) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  return Float64Array.from({ length: (data.length / 4) * channels }, (_, k) => {
     if (channels === 3) return data[4 * Math.floor(k / 3) + (k % 3)] / 255;
-    const [red, green, blue] = data.subarray(4 * k, 4 * k + 3);
-    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+    const i = 4 * k;
+    return (0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]) / 255;
   });
 }
 
-// The held-out images are tiles of one picture.
+// Draw a picture in the middle of a canvas, with white behind what is transparent.
+export function drawBitmap(bitmap, canvas, scale) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const [wide, high] = [scale * bitmap.width, scale * bitmap.height];
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.imageSmoothingQuality = "high";
+  const [left, top] = [(canvas.width - wide) / 2, (canvas.height - high) / 2];
+  pen.drawImage(bitmap, left, top, wide, high);
+}
+
+// Of an image's size
+export const scratch = fit(document.createElement("canvas"));
+const scratchPen = scratch.getContext("2d", { willReadFrequently: true });
+
+// The page's images are tiles of one picture.
 export const sheet = new Image();
 sheet.src = known.sheet;
 export function heldOut(i) {
@@ -57,5 +62,5 @@ export function heldOut(i) {
   const name = known.labels
     ? `class ${known.classNames[classOf(i)]}`
     : `image ${i + 1}`;
-  return { x: asTrained(readScratch()), name, index: i };
+  return { x: asTrained(readPixels(scratch)), name, index: i };
 }

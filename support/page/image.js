@@ -1,17 +1,18 @@
 // Steps 1 and 2: an image, and what the encoder believes
 
-import { fit, heldOut, paint, readScratch, scratch, scratchPen } from "./canvas.js";
-import { center, shrink } from "./ink.js";
+import { drawBitmap, fit, heldOut, paint, readPixels, scratch } from "./canvas.js";
+import { center, shrink, spread } from "./ink.js";
 import { halt } from "./motion.js";
+import { findInk } from "./photo.js";
 import {
   $,
   asTrained,
   attach,
   channels,
   count,
+  encodeImage,
   height,
   known,
-  look,
   say,
   show,
   state,
@@ -21,28 +22,34 @@ import {
 export function choose(subject) {
   halt();
   state.hovering = false;
+  state.search = null;
   state.chosen = subject;
-  look(subject);
+  encodeImage(subject);
   attach();
   if (!state.inked) state.strokes = [];
   $("pick").value = subject?.index === undefined ? "" : subject.index + 1;
   show();
 }
 
+const total = count.toLocaleString("en");
 $("pick").max = count;
+$("count").textContent = `of ${total}`;
 $("pick").addEventListener("input", () => {
-  const i = Number($("pick").value) - 1;
-  if (Number.isInteger(i) && i >= 0 && i < count) choose(heldOut(i));
+  const number = $("pick").value;
+  const exists = /^[0-9]+$/.test(number) && number >= 1 && number <= count;
+  if (exists) choose(heldOut(number - 1));
+  say(exists || !number ? "" : `The images have the numbers 1 to ${total}.`);
 });
 
 $("noise").addEventListener("input", () => {
   $("sigma").value = Number($("noise").value).toFixed(2);
-  look(state.shown);
-  if (state.shown === state.chosen) attach();
+  encodeImage(state.shown);
+  if (state.source === "cloud") attach();
   show();
 });
 
-// Files are read in the page: cropped around the middle, with white behind transparency.
+// Files are read in the page. Of a photo of something written, only the ink counts, if the
+// model knows centered digits; others are cropped around the middle.
 async function openFile(file) {
   let bitmap;
   try {
@@ -51,14 +58,26 @@ async function openFile(file) {
     say(`This browser cannot read ${file.name} as an image.`);
     return;
   }
+  const asItIs = bitmap.width === width && bitmap.height === height;
+  if (known.centered && !asItIs) {
+    const { ink, columns, dark } = inkOf(bitmap);
+    choose({ x: asTrained(center(ink, columns)), name: file.name });
+    say(`Cut to the ink${dark ? ", which became white on black" : ""}.`);
+    return;
+  }
   const scale = Math.max(width / bitmap.width, height / bitmap.height);
-  const [wide, high] = [scale * bitmap.width, scale * bitmap.height];
-  scratchPen.fillStyle = "white";
-  scratchPen.fillRect(0, 0, width, height);
-  scratchPen.imageSmoothingQuality = "high";
-  scratchPen.drawImage(bitmap, (width - wide) / 2, (height - high) / 2, wide, high);
-  choose({ x: asTrained(readScratch()), name: file.name });
+  drawBitmap(bitmap, scratch, scale);
+  choose({ x: asTrained(readPixels(scratch)), name: file.name });
   say("");
+}
+const PHOTO = 400; // pixels along the longer side in which ink is looked for
+function inkOf(bitmap) {
+  const scale = PHOTO / Math.max(bitmap.width, bitmap.height);
+  const photo = document.createElement("canvas");
+  photo.width = Math.max(1, Math.round(scale * bitmap.width));
+  photo.height = Math.max(1, Math.round(scale * bitmap.height));
+  drawBitmap(bitmap, photo, scale);
+  return { columns: photo.width, ...findInk(readPixels(photo), photo.width) };
 }
 $("file").addEventListener("change", () => {
   if ($("file").files.length) openFile($("file").files[0]);
@@ -77,38 +96,41 @@ const padPen = fit(pad, zoom, zoom).getContext("2d", { willReadFrequently: true 
 const PEN = 0.085 * Math.max(pad.width, pad.height);
 pad.ariaLabel = channels === 1 ? "Draw here" : "The image";
 
-export function drawPad() {
+function drawStrokes(strokes) {
   padPen.fillStyle = "black";
   padPen.fillRect(0, 0, pad.width, pad.height);
   padPen.strokeStyle = "white";
   padPen.lineCap = padPen.lineJoin = "round";
-  for (const { thickness, places } of state.strokes) {
+  for (const { thickness, places } of strokes) {
     padPen.lineWidth = thickness;
     padPen.beginPath();
     padPen.moveTo(places[0][0] + 0.01, places[0][1]); // Lines of length 0 leave no dot.
     for (const [left, top] of places) padPen.lineTo(left, top);
     padPen.stroke();
   }
+}
+
+export function drawPad() {
+  drawStrokes(state.strokes);
   if (state.strokes.length) return;
   if (state.chosen) {
     paint(scratch, state.chosen.x);
     padPen.imageSmoothingEnabled = false;
+    padPen.globalAlpha = state.opening ? 0.35 : 1;
     padPen.drawImage(scratch, 0, 0, pad.width, pad.height);
-  } else {
-    padPen.fillStyle = "#a5a5b0";
-    padPen.font = `${pad.width / 14}px system-ui, sans-serif`;
-    padPen.textAlign = "center";
-    const hint = channels === 3 ? "drop an image here" : "draw here";
-    padPen.fillText(hint, pad.width / 2, pad.height / 2);
+    padPen.globalAlpha = 1;
   }
+  if (state.chosen && !state.opening) return;
+  padPen.fillStyle = state.opening ? "#ffffff" : "#a5a5b0";
+  padPen.font = `${pad.width / 11}px system-ui, sans-serif`;
+  padPen.textAlign = "center";
+  const hint = channels === 3 ? "drop an image here" : "draw here";
+  padPen.fillText(hint, pad.width / 2, pad.height / 2);
 }
 
 function readPad() {
-  const { data } = padPen.getImageData(0, 0, pad.width, pad.height);
-  const ink = Float64Array.from(
-    { length: data.length / 4 },
-    (_, i) => data[4 * i] / 255,
-  );
+  if (known.centered) drawStrokes(spread(state.strokes, pad.width));
+  const ink = readPixels(pad);
   if (known.centered) return center(ink, pad.width);
   const whole = { left: 0, top: 0, width: pad.width, height: pad.height };
   return shrink(ink, pad.width, whole, width, height);
@@ -116,7 +138,7 @@ function readPad() {
 
 export function takeDrawing() {
   if (!state.inked) return;
-  drawPad();
+  drawStrokes(state.strokes);
   choose({ x: asTrained(readPad()), name: "your drawing" });
   state.inked = false;
 }

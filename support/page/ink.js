@@ -18,6 +18,28 @@ export function shrink(ink, width, box, columns, rows) {
   return small;
 }
 
+// Strokes on a square pad, with those of a small drawing spread over as much of it as a
+// large one covers, 20 of 28. Their thickness stays: enlarged, it would make a blob.
+const MOST = 6; // times as large
+export function spread(strokes, size) {
+  const all = strokes.flatMap(({ places }) => places);
+  const ends = [0, 1].map((axis) => {
+    const values = all.map((place) => place[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  });
+  const thickness = Math.max(...strokes.map((stroke) => stroke.thickness));
+  const extent = Math.max(...ends.map(([least, most]) => most - least));
+  const room = (size * 20) / 28 - thickness;
+  if (extent >= room) return strokes;
+  const scale = Math.min(MOST, room / extent);
+  const move = (value, [least, most]) =>
+    size / 2 + scale * (value - (least + most) / 2);
+  return strokes.map((stroke) => ({
+    ...stroke,
+    places: stroke.places.map((place) => place.map((v, axis) => move(v, ends[axis]))),
+  }));
+}
+
 // The smallest box around the ink, ignoring the faint edges of strokes; null if none
 function boundingBox(ink, width) {
   let [left, right, top, bottom] = [Infinity, -1, Infinity, -1];

@@ -1,11 +1,23 @@
 // Step 5: the loss, and what is true
 
 import { makeCells, posterior } from "./posterior.js";
-import { $, models, show, state } from "./state.js";
+import { inSlices } from "./slices.js";
+import {
+  $,
+  channels,
+  covered,
+  height,
+  models,
+  pixels,
+  show,
+  state,
+  width,
+} from "./state.js";
+import { floats } from "./unpack.js";
 import {
   decode,
+  gauss,
   klDivergence,
-  normal,
   reconstructionLoss,
   reparameterize,
 } from "./vae.js";
@@ -13,37 +25,35 @@ import {
 const DRAWS = 1000; // z that the mean loss is taken over …
 const PER_FRAME = 40; // … a few at a time, so that strokes stay smooth
 const noises = {}; // the same ε for all images, so that the mean does not flicker
+export function noiseOf(latentDim) {
+  noises[latentDim] ??= Array.from({ length: DRAWS }, () => gauss(latentDim));
+  return noises[latentDim];
+}
 
-// The cells of the true posterior are computed while nothing else happens.
-export function computeCells() {
-  const model = [state.model, ...models].find((m) => m.latentDim === 2 && !m.cells);
-  if (!model) return;
-  model.work ??= makeCells(model, model.reach);
-  const end = performance.now() + 8; // ms: half a frame
-  let next = model.work.next();
-  while (!next.done && performance.now() < end) next = model.work.next();
-  if (next.done) {
-    model.cells = next.value;
+// The cells of the true posterior: those of the model shown, then the others'
+export async function computeCells() {
+  for (;;) {
+    const model = [state.model, ...models].find(({ grid, cells }) => grid && !cells);
+    if (!model) return;
+    const { size, side, softplus } = model.grid;
+    const cells = { size, side, softplus: softplus && floats(softplus) };
+    model.cells = await inSlices(makeCells(model, cells));
     show();
   }
-  setTimeout(computeCells);
 }
 
 export function findTruth() {
   const { model, shown, truth } = state;
-  if (shown && model.cells && !truth)
-    state.truth = posterior(model, model.cells, shown.x);
+  if (!shown || !model.cells || truth) return;
+  state.truth = posterior(model, model.cells, shown.x);
 }
 
 // Add some z ~ q(z|x) to the mean of −log p(x|z)
 function drawLosses() {
   const { draws, model, q, shown } = state;
   if (draws.count === DRAWS) return;
-  const { latentDim } = model;
-  noises[latentDim] ??= Array.from({ length: DRAWS }, () =>
-    Float64Array.from({ length: latentDim }, normal),
-  );
-  for (const epsilon of noises[latentDim].slice(draws.count, draws.count + PER_FRAME)) {
+  const some = noiseOf(model.latentDim).slice(draws.count, draws.count + PER_FRAME);
+  for (const epsilon of some) {
     const z = reparameterize(q, epsilon);
     const loss = reconstructionLoss(shown.x, decode(model, z));
     draws.count++;
@@ -53,40 +63,91 @@ function drawLosses() {
   show();
 }
 
-const nats = (value) => value.toFixed(1).replace("-", "−");
+export const nats = (value) => value.toFixed(1).replace("-", "−");
+const tenth = (value) => Math.round(10 * value) / 10;
 const setTexts = (numbers) => {
   for (const [id, text] of Object.entries(numbers)) $(id).textContent = text;
 };
 
 export function showLoss() {
   const { model, q, shown, z } = state;
-  $("identity").hidden = model.latentDim !== 2;
+  $("losses").hidden = $("identity").hidden = covered();
+  $("identity").hidden ||= model.latentDim !== 2;
+  $("split").hidden = !state.search?.gap;
   if (!q) {
-    setTexts({ "reconstruction-loss": "–", kl: "–", total: "–", error: "", here: "–" });
-    setTexts({ "kl-here": "–", "total-here": "–", equation: "–" });
+    const dashes = [
+      "reconstruction-loss",
+      "kl",
+      "total",
+      "here",
+      "kl-here",
+      "total-here",
+    ];
+    for (const id of [...dashes, "bound", "truth", "gap"]) $(id).textContent = "–";
+    setTexts({ error: "", "kl-price": "KL", size: "", PNG: "" });
     return;
   }
   drawLosses();
   const { count, sum, squares } = state.draws;
-  const mean = sum / count;
-  const variance = Math.max(0, squares / count - mean ** 2);
-  const kl = klDivergence(q);
-  const here = reconstructionLoss(shown.x, decode(model, z));
+  const variance = Math.max(0, squares / count - (sum / count) ** 2);
+  const divergence = klDivergence(q);
+  // Sums of rounded numbers, so that the columns add up
+  const mean = tenth(sum / count);
+  const kl = tenth(model.beta * divergence);
+  const here = tenth(reconstructionLoss(shown.x, decode(model, z)));
   setTexts({
     "reconstruction-loss": nats(mean),
     kl: nats(kl),
-    total: nats(mean + model.beta * kl),
+    total: nats(mean + kl),
     error: ` ± ${Math.sqrt(variance / count).toFixed(2)}`,
     here: nats(here),
+    "kl-price": model.beta === 1 ? "KL" : `β·KL = ${model.beta} × ${nats(divergence)}`,
     "kl-here": nats(kl),
-    "total-here": nats(here + model.beta * kl),
+    "total-here": nats(here + kl),
   });
-  if (!state.truth) {
-    $("equation").textContent = "computing …";
-    return;
+  const bound = tenth(mean + tenth(divergence));
+  showSize(bound);
+  setTexts({ bound: nats(bound), truth: "…", gap: "…" });
+  if (!state.truth) return;
+  // No more than the bound, which has an error from sampling
+  const truth = Math.min(bound, tenth(state.truth.negativeLogP));
+  setTexts({ truth: nats(truth), gap: nats(bound - truth) });
+  if (!state.search?.gap) return;
+  const amortization = Math.min(bound - truth, tenth(state.search.gap.amortization));
+  setTexts({
+    amortization: nats(amortization),
+    approximation: nats(bound - truth - amortization),
+  });
+}
+
+// The bound as the size of a file, beside that of a PNG
+
+let measured = null; // the image whose PNG was compressed last
+function showSize(bound) {
+  const bits = bound / Math.log(2);
+  const whole = (value) => Math.ceil(value).toLocaleString("en").replace("-", "−");
+  $("size").textContent =
+    `${nats(bound)} nats = ${whole(bits)} bits = ${whole(bits / 8)} bytes`;
+  if (measured === state.shown || channels === 3) return;
+  measured = state.shown;
+  sizeOfPNG(measured.x).then((bytes) => {
+    if (measured === state.shown)
+      $("PNG").textContent = `; as a PNG, ${whole(bytes)}`;
+  });
+}
+
+// Bytes of a PNG with one bit per pixel: a signature, a header, the compressed rows, an end
+async function sizeOfPNG(x) {
+  const across = Math.ceil(width / 8) + 1; // bytes per row; the first names a filter
+  const rows = new Uint8Array(across * height);
+  for (let i = 0; i < pixels; i++) {
+    const column = i % width;
+    const at = Math.floor(i / width) * across + 1 + Math.floor(column / 8);
+    if (x[i] >= 0.5) rows[at] |= 128 >> (column % 8);
   }
-  const { negativeLogP } = state.truth;
-  const bound = mean + kl;
-  $("equation").textContent =
-    `${nats(bound)} = ${nats(negativeLogP)} + ${nats(bound - negativeLogP)}`;
+  const stream = new Blob([rows])
+    .stream()
+    .pipeThrough(new CompressionStream("deflate"));
+  const { byteLength } = await new Response(stream).arrayBuffer();
+  return 8 + 25 + 12 + byteLength + 12;
 }

@@ -1,17 +1,24 @@
-// What is drawn in every frame, and what depends on the data set
+// What is drawn in every frame, what depends on the data set, and how the page opens
 
+import { setEnd } from "./between.js";
 import { fit, heldOut, paint, sheet } from "./canvas.js";
-import { drawPad, takeDrawing } from "./image.js";
-import { halt } from "./motion.js";
+import { choose, drawPad, takeDrawing } from "./image.js";
 import { computeCells, findTruth, showLoss } from "./loss.js";
-import { drawDisc, switchTo } from "./moves.js";
-import { classColor, drawLens, drawPlane, nearest } from "./plane.js";
+import { addModel, describeModel, switchTo } from "./models.js";
+import { halt } from "./motion.js";
+import { drawDisc, startTour } from "./moves.js";
+import { addOwn, leaveOwn } from "./own.js";
+import { classColor, drawLens, drawPlane, nearest, plane } from "./plane.js";
+import { showClouds, showSheets } from "./prior.js";
+import { addPicks, followSearch } from "./search.js";
 import {
   $,
+  calm,
   channels,
+  covered,
+  encodeImage,
   image,
   known,
-  look,
   models,
   painters,
   pixels,
@@ -20,63 +27,71 @@ import {
   state,
 } from "./state.js";
 
-painters.push(
-  takeDrawing,
-  lookNearZ,
-  findTruth,
-  drawPad,
-  drawPlane,
-  drawLens,
-  drawDisc,
-);
-painters.push(showImages, showNumbers, showLoss);
+painters.push(takeDrawing, encodeNearZ, findTruth, drawPad, drawPlane, drawLens);
+painters.push(drawDisc, showImages, showNumbers, showLoss, followSearch);
 
-function lookNearZ() {
-  const near = state.hovering ? nearest() : -1;
+// Without an image of step 1, the one near z
+function encodeNearZ() {
+  const near = state.chosen || !state.hovering ? -1 : nearest();
   const subject = near < 0 ? state.chosen : heldOut(near);
-  if (subject !== state.shown) look(subject);
+  if (subject !== state.shown) encodeImage(subject);
 }
 
 const rounded = (value) => value.toFixed(2).replace("-", "−");
 const pair = (z) => `(${state.model.dims.map((i) => rounded(z[i])).join(", ")})`;
 
 function showImages() {
-  const { seen, shown, z } = state;
+  const { input, shown, z } = state;
   paint($("picture"), image(z));
-  $("name").textContent = shown?.name ?? "\u00a0";
+  $("name").textContent = shown ? `, ${shown.name}` : "";
   if (shown) {
-    paint($("seen"), seen);
+    paint($("input"), input);
     paint($("original"), shown.x);
   } else {
-    for (const id of ["seen", "original"]) fit($(id));
+    for (const id of ["input", "original"]) fit($(id));
   }
 }
 
+const WHERE = {
+  pointer: "z is where you point.",
+  slider: "z is where you put it.",
+  motion: "z moves by itself.",
+};
 function showNumbers() {
-  const { epsilon, model, q, z } = state;
+  const { epsilon, model, q, source, z } = state;
   const index = model.latentDim === 2 ? "" : `[${model.dims}]`;
-  $("z").value = `z${index} = ${pair(z)}`;
-  $("drawn").value = `ε${index} = ${pair(epsilon)}`;
+  $("z").value = `${index && `z${index} = `}${pair(z)}`;
+  const attached = q !== null && source === "cloud" && !covered();
+  $("where").textContent = attached
+    ? `z = z_mean + σ·ε. Drag ε${index} = ${pair(epsilon)}.`
+    : (WHERE[source] ?? "Point at the map.");
+  $("back").hidden = q === null || source === "cloud" || covered();
   for (const slider of $("sliders").querySelectorAll("input")) {
     slider.value = z[slider.dataset.dim];
   }
   $("undo").disabled = state.strokes.length === 0;
   $("clear").disabled = state.chosen === null;
-  for (const id of ["sample", "A", "B"]) $(id).disabled = q === null;
+  for (const id of ["sample", "A", "B"]) $(id).disabled = q === null || covered();
   const sigma = q?.z_log_sigma.map(Math.exp);
-  $("belief").value = q ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma)}` : "\u00a0";
+  $("cloud").hidden = q === null || covered();
+  $("belief").value = q
+    ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma)}`
+    : "Each dot on the map is an image.";
+  if (covered()) $("belief").value = "Covered while you search.";
 }
 
-for (const id of ["picture", "seen", "original"]) fit($(id));
+// What depends on the data set
+
+for (const id of ["picture", "input", "original"]) fit($(id));
 fit($("row"), 9);
-fit($("sheet"), 5, 5);
-const what = known.centered ? "a digit" : "an image";
-const [invitation, howto] =
+for (const id of ["sheet", "cloud-sheet"]) fit($(id), 4, 4);
+const what = known.centered ? "digit" : "image";
+$("invitation").textContent =
   channels === 1
-    ? [`Draw ${what} and`, "Draw, drop an image file, or pick one."]
-    : ["Pick an image and", "Drop an image file, or pick one."];
-$("invitation").textContent = `${invitation} see how the model encodes it.`;
-$("howto").textContent = howto;
+    ? `Draw a ${what}. The encoder turns it into a small cloud on the map; the decoder turns points into ${what}s.`
+    : `Pick an image. The encoder turns it into a small cloud on the map; the decoder turns points into images.`;
+$("howto").textContent =
+  channels === 1 ? "– draw, open or pick one" : "– open or pick one";
 $("numbers").textContent = pixels.toLocaleString("en");
 $("fitting").textContent = known.centered
   ? "Like MNIST's digits, drawings are scaled to 20 × 20 pixels and centered by mass in 28 × 28."
@@ -85,7 +100,6 @@ $("fitting").textContent = known.centered
 known.classes.forEach((name, i) => {
   const label = document.createElement("label");
   const box = document.createElement("input");
-  const swatch = document.createElement("span");
   box.type = "checkbox";
   box.checked = true;
   box.addEventListener("change", () => {
@@ -93,61 +107,43 @@ known.classes.forEach((name, i) => {
     else state.hidden.add(i);
     redraw();
   });
-  swatch.className = "swatch";
-  swatch.style.background = classColor(i, "var(--whiten)");
-  label.append(box, " ", swatch, " ", name);
+  box.style.accentColor = classColor(i, "var(--whiten)");
+  label.append(box, " ", name);
   $("legend").append(label);
 });
 
-// What depends on the model
-
-models.forEach((model, i) => {
-  const label = document.createElement("label");
-  const button = document.createElement("input");
-  button.type = "radio";
-  button.name = "model";
-  button.checked = i === 0;
-  button.addEventListener("change", () => {
+for (const model of models) {
+  addModel(model.name, () => {
+    leaveOwn();
     switchTo(model);
-    describeModel();
   });
-  label.append(button, " ", model.name);
-  $("models").append(label);
-});
-$("models").hidden = models.length === 1;
-
-function describeModel() {
-  const { beta, latentDim } = state.model;
-  $("beta").textContent = beta === 1 ? "" : `${beta} · `;
-  // With β ≠ 1 the loss is not the bound.
-  $("bound").textContent = beta === 1 ? "loss" : "reconstruction + KL";
-  $("true").disabled = latentDim !== 2;
-  addSliders();
-}
-
-function addSliders() {
-  const { dims, latentDim, reach } = state.model;
-  $("sliders").replaceChildren();
-  for (let i = 0; i < latentDim; i++) {
-    if (dims.includes(i)) continue;
-    const label = document.createElement("label");
-    const slider = document.createElement("input");
-    slider.type = "range";
-    slider.min = -reach;
-    slider.max = reach;
-    slider.step = "any";
-    slider.dataset.dim = i;
-    slider.addEventListener("input", () => {
-      halt();
-      state.z = state.z.with(i, Number(slider.value));
-      if ($("grid").checked) redraw();
-      else show();
-    });
-    label.append(`z[${i}] `, slider);
-    $("sliders").append(label);
-  }
 }
 describeModel();
-$("true").addEventListener("change", show);
-sheet.decode().then(show);
-computeCells();
+
+// The page opens with an image and a tour, which ends with the first touch or key.
+
+async function open() {
+  await sheet.decode();
+  addPicks();
+  addOwn();
+  choose(heldOut(known.picks[0]));
+  setEnd("A", heldOut(known.picks[0]));
+  setEnd("B", heldOut(known.picks[1]));
+  showSheets();
+  if (!calm.matches) startTour();
+  show();
+  await computeCells();
+  showClouds();
+}
+function endOpening() {
+  if (!state.opening) return;
+  state.opening = false;
+  halt();
+  show();
+}
+// In the capturing phase: before what the touch or the key does
+for (const type of ["pointerdown", "keydown"]) {
+  document.addEventListener(type, endOpening, { capture: true });
+}
+plane.addEventListener("pointerenter", endOpening, { capture: true });
+open();

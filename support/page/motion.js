@@ -1,6 +1,8 @@
 // z that moves by itself. tick(seconds) is called for every frame of the screen.
 
-import { $, calm, redraw, show, state } from "./state.js";
+import { $, attach, calm, redraw, show, state } from "./state.js";
+
+const TAIL = 90; // frames
 
 export function start(tick) {
   halt();
@@ -17,26 +19,36 @@ export function start(tick) {
   requestAnimationFrame(frame);
 }
 
+// z goes back to the image, if there is one.
 export function halt() {
-  // The manifold may have moved through the other dimensions.
-  if (state.motion && state.z.length > 2 && $("grid").checked) redraw();
+  if (!state.motion) return;
   state.motion = null;
+  state.tail = [];
   $("stop").disabled = true;
+  attach();
+  // The tiles may have moved through the other dimensions.
+  if (state.z.length > 2 && $("grid").checked) redraw();
+  else show();
 }
 $("stop").addEventListener("click", halt);
 
-export function moveTo(place) {
+// source: as of state
+export function moveTo(place, source) {
   const { reach } = state.model;
   state.z = place.map((value) => Math.min(reach, Math.max(-reach, value)));
+  state.source = source;
   show();
 }
 
+// Move z along places, from the last one back to the first
 export function startWalk(places, seconds) {
   start((time) => {
     const passed = calm.matches ? Math.floor(time) : time; // in steps of a second
     const position = (passed / seconds) * places.length;
     const [i, t] = [Math.floor(position), position % 1];
     const [from, to] = [places[i % places.length], places[(i + 1) % places.length]];
-    moveTo(from.map((value, k) => (1 - t) * value + t * to[k]));
+    const z = from.map((value, k) => (1 - t) * value + t * to[k]);
+    moveTo(z, "motion");
+    state.tail = [...state.tail.slice(-TAIL), z];
   });
 }

@@ -1,13 +1,14 @@
 // Step 3: z, by hand or drawn at random
 
-import { fit, heldOut, paint, paintTiles } from "./canvas.js";
+import { heldOut } from "./canvas.js";
 import { choose } from "./image.js";
 import { halt, moveTo, start, startWalk } from "./motion.js";
 import { nearest, plane, style } from "./plane.js";
-import { $, attach, calm, image, known, look, redraw, show, state } from "./state.js";
-import { encode, floats, interpolate, normal } from "./vae.js";
+import { $, attach, calm, redraw, show, state } from "./state.js";
+import { normal } from "./vae.js";
 
 const PER_SECOND = 5; // z drawn from q(z|x) per second
+const TOUR = 20; // seconds
 
 // The z at a place of the plane; its other dimensions stay
 function zAt(across, up) {
@@ -23,34 +24,45 @@ function pointedAt(event) {
     reach * (1 - (2 * (event.clientY - box.top)) / box.height),
   );
 }
-let dragging = false;
+let press = null; // where the pointer went down, and what z was before
 plane.addEventListener("pointerdown", (event) => {
   if (event.button || !event.isPrimary) return;
   halt();
-  state.hovering = dragging = true;
+  press = { left: event.clientX, top: event.clientY, z: state.z, source: state.source };
   plane.setPointerCapture(event.pointerId);
-  state.path = [];
-  moveTo(pointedAt(event));
+  state.hovering = true;
+  moveTo(pointedAt(event), "pointer");
 });
 plane.addEventListener("pointermove", (event) => {
   if (state.motion) return;
   state.hovering = true;
-  moveTo(pointedAt(event));
-  if (dragging) state.path.push(state.z);
+  moveTo(pointedAt(event), "pointer");
+});
+plane.addEventListener("pointerup", (event) => {
+  if (!press || state.search) return;
+  const moved = Math.hypot(event.clientX - press.left, event.clientY - press.top);
+  // A finger cannot point at one of 2,000 dots.
+  if (moved < 5 && event.pointerType !== "touch") pickNearest();
+});
+plane.addEventListener("pointercancel", () => {
+  if (press) moveTo(press.z, press.source); // The finger scrolls the page instead.
 });
 plane.addEventListener("lostpointercapture", () => {
-  dragging = false;
-  const { path, model } = state;
-  const extent = (i) => Math.max(...path.map((z) => Math.abs(z[i] - path[0][i])));
-  if (Math.max(...model.dims.map(extent)) < model.reach / 100) pickNearest(); // a click
-  $("walk").disabled = state.path.length < 2;
+  press = null;
 });
-plane.addEventListener("pointerleave", () => {
-  if (state.chosen) state.hovering = false;
+// After a touch, z stays; there is a button that takes it back.
+plane.addEventListener("pointerleave", (event) => {
+  if (event.pointerType !== "mouse" || state.motion || !state.chosen) return;
+  state.hovering = false;
+  attach();
+  show();
+});
+$("back").addEventListener("click", () => {
+  state.hovering = false;
+  attach();
   show();
 });
 function pickNearest() {
-  state.path = [];
   const i = nearest();
   if (i >= 0) choose(heldOut(i));
 }
@@ -61,7 +73,7 @@ export const ARROWS = {
   ArrowDown: [0, -1],
 };
 plane.addEventListener("keydown", (event) => {
-  if (event.key === "Enter") pickNearest();
+  if (event.key === "Enter" && !state.search) pickNearest();
   if (!(event.key in ARROWS)) return;
   event.preventDefault();
   halt();
@@ -69,24 +81,19 @@ plane.addEventListener("keydown", (event) => {
   const { dims, reach } = state.model;
   const step = reach / (event.shiftKey ? 12 : 60);
   const [right, up] = ARROWS[event.key];
-  moveTo(zAt(state.z[dims[0]] + step * right, state.z[dims[1]] + step * up));
+  const place = zAt(state.z[dims[0]] + step * right, state.z[dims[1]] + step * up);
+  moveTo(place, "pointer");
 });
 
-$("walk").addEventListener("click", () => {
-  const { path } = state;
-  const back = path.slice(1, -1).reverse(); // so that the walk is closed
-  startWalk([...path, ...back], Math.max(2, path.length / 15));
-});
-$("tour").addEventListener("click", () => {
+export function startTour() {
   const { tour, latentDim } = state.model;
-  const values = Float64Array.from(floats(tour));
-  const stops = Array.from({ length: values.length / latentDim }, (_, i) =>
-    values.slice(i * latentDim, (i + 1) * latentDim),
+  const stops = Array.from({ length: tour.length / latentDim }, (_, i) =>
+    Float64Array.from(tour.subarray(i * latentDim, (i + 1) * latentDim)),
   );
-  state.path = [...stops, stops[0]];
-  $("walk").disabled = false;
-  startWalk(stops, known.seconds);
-});
+  startWalk(stops, TOUR);
+}
+$("tour").addEventListener("click", startTour);
+for (const id of ["grid", "true"]) $(id).addEventListener("change", redraw);
 
 // ε, in a disc of N(0, I)
 
@@ -136,15 +143,17 @@ export function drawDisc() {
     pen.arc(size / 2, size / 2, radius * unit, 0, 2 * Math.PI);
     pen.fill();
   }
-  pen.globalAlpha = 1;
+  // It has nothing to say while z is elsewhere.
+  pen.globalAlpha = state.q && state.source === "cloud" ? 1 : 0.25;
   const [right, up] = state.model.dims.map((dim) => state.epsilon[dim]);
   pen.fillStyle = style("--accent");
   pen.beginPath();
   pen.arc(size / 2 + right * unit, size / 2 - up * unit, size / 22, 0, 2 * Math.PI);
   pen.fill();
+  pen.globalAlpha = 1;
 }
 
-function drawFromBelief() {
+function drawFromCloud() {
   state.epsilon = state.epsilon.map(normal);
   attach();
   state.marks.push(state.z);
@@ -154,7 +163,7 @@ $("sample").addEventListener("click", () => {
   if (state.shown !== state.chosen) choose(state.shown);
   if (calm.matches) {
     halt();
-    drawFromBelief();
+    drawFromCloud();
     return;
   }
   state.marks = [];
@@ -163,54 +172,6 @@ $("sample").addEventListener("click", () => {
     if (!state.q) halt();
     if (!state.q || draws > time * PER_SECOND) return;
     draws++;
-    drawFromBelief();
+    drawFromCloud();
   });
 });
-
-$("grid").addEventListener("change", redraw);
-
-// From A to B, and images that nobody drew
-
-for (const letter of ["A", "B"]) {
-  const canvas = fit($(letter).firstElementChild);
-  $(letter).addEventListener("click", () => {
-    const { x } = state.shown;
-    halt();
-    state.ends[letter] = { x, z: encode(state.model, x).z_mean };
-    paint(canvas, x);
-    showRow();
-    show();
-  });
-}
-function showRow() {
-  const { A, B } = state.ends;
-  if (!A || !B) return;
-  state.path = interpolate(A.z, B.z, 9);
-  paintTiles($("row"), state.path.map(image), 9);
-  $("walk").disabled = false;
-}
-$("dream").addEventListener("click", () => {
-  halt();
-  state.marks = Array.from({ length: 25 }, () => state.z.map(normal));
-  paintTiles($("sheet"), state.marks.map(image), 5);
-  show();
-});
-
-// Another model, with the same image
-
-export function switchTo(model) {
-  halt();
-  state.model = model;
-  state.path = [];
-  state.hovering = false;
-  $("walk").disabled = true;
-  if (state.z.length !== model.latentDim) {
-    state.z = new Float64Array(model.latentDim);
-    state.epsilon = new Float64Array(model.latentDim);
-  }
-  for (const end of Object.values(state.ends)) end.z = encode(model, end.x).z_mean;
-  showRow();
-  look(state.chosen);
-  attach();
-  redraw();
-}

@@ -1,10 +1,25 @@
-// The latent plane: held-out images, ellipses, z
+// The map, which is the latent plane: clouds, ellipses, z
 
 import { fit, paint } from "./canvas.js";
-import { $, classOf, count, image, known, point, redraw, state } from "./state.js";
+import {
+  $,
+  classOf,
+  count,
+  covered,
+  height,
+  image,
+  known,
+  models,
+  narrow,
+  point,
+  redraw,
+  state,
+  width,
+} from "./state.js";
 import { reparameterize } from "./vae.js";
 
 export const plane = $("plane");
+const DIM = 0.15; // opacity of dots that would hide something else
 // Part of the latent plane on a canvas: a square around `center`, `reach` to each side
 const whole = () => ({ canvas: plane, center: [0, 0], reach: state.model.reach });
 const scale = (view) => view.canvas.width / 2 / view.reach; // pixels per unit of z
@@ -19,17 +34,30 @@ export const style = (name) =>
 export const classColor = (i, whiten = style("--whiten")) =>
   `color-mix(in oklab, ${known.colors[i % known.colors.length]}, white ${whiten})`;
 
+const zoomOf = (canvas) => canvas.width / canvas.clientWidth;
 function write(pen, text, x, y, align, { size = 11, weight = "normal" } = {}) {
-  const zoom = plane.width / plane.clientWidth;
+  const zoom = zoomOf(plane) * (parseFloat(style("font-size")) / 14);
   pen.font = `${weight} ${size * zoom}px system-ui, sans-serif`;
   pen.textAlign = align;
   pen.textBaseline = "middle";
-  pen.lineWidth = plane.width / 90;
+  pen.lineWidth = 4 * zoom;
   pen.lineJoin = "round";
   pen.strokeStyle = style("--paper");
   pen.strokeText(text, x, y);
   pen.fillStyle = style("--ink");
   pen.fillText(text, x, y);
+}
+
+// What `draw` strokes, on a broader line of paper, so that it shows on anything
+function outlined(pen, color, thickness, draw) {
+  for (const [ink, factor] of [
+    [style("--paper"), 2.6],
+    [color, 1],
+  ]) {
+    pen.strokeStyle = ink;
+    pen.lineWidth = factor * thickness;
+    draw();
+  }
 }
 
 function ellipse(pen, view, center, radii) {
@@ -41,12 +69,12 @@ function ellipse(pen, view, center, radii) {
   pen.stroke();
 }
 
-function drawManifold(pen) {
+// What is drawn where: the decoded images of a grid of z
+function drawTiles(pen) {
   const { reach, dims } = state.model;
   const [cells, here] = [20, state.z.slice()];
   const side = plane.width / cells;
   const tile = fit(document.createElement("canvas"));
-  pen.globalAlpha = 0.35;
   for (let row = 0; row < cells; row++) {
     for (let column = 0; column < cells; column++) {
       here[dims[0]] = reach * ((2 * (column + 0.5)) / cells - 1);
@@ -55,39 +83,42 @@ function drawManifold(pen) {
       pen.drawImage(tile, column * side, row * side, side, side);
     }
   }
-  pen.globalAlpha = 1;
 }
 
-function drawBackdrop() {
-  const size = plane.width;
-  const { reach, dims } = state.model;
-  state.backdrop = document.createElement("canvas");
-  state.backdrop.width = state.backdrop.height = size;
-  const pen = state.backdrop.getContext("2d");
-  if ($("grid").checked) drawManifold(pen);
-  pen.globalAlpha = 0.7;
+function drawDots(pen) {
+  pen.globalAlpha = covered() || $("true").checked || $("grid").checked ? DIM : 0.7;
   const colors = known.colors.map((_, i) => classColor(i));
   for (let i = 0; i < count; i++) {
     if (state.hidden.has(classOf(i))) continue;
     pen.fillStyle = colors[classOf(i) % colors.length];
     pen.beginPath();
-    pen.arc(left(point(i)), top(point(i)), size / 200, 0, 2 * Math.PI);
+    pen.arc(left(point(i)), top(point(i)), plane.width / 200, 0, 2 * Math.PI);
     pen.fill();
   }
   pen.globalAlpha = 1;
+}
+
+function drawBackdrop() {
+  const size = plane.width;
+  const { reach, dims, name } = state.model;
+  state.backdrop = document.createElement("canvas");
+  state.backdrop.width = state.backdrop.height = size;
+  const pen = state.backdrop.getContext("2d");
+  if ($("grid").checked) drawTiles(pen);
+  drawDots(pen);
   pen.lineWidth = size / 600;
   pen.strokeStyle = style("--ink");
   pen.setLineDash([size / 100, size / 100]);
   const view = whole();
   for (const sigmas of [1, 2]) ellipse(pen, view, [0, 0], [sigmas, sigmas]);
-  for (const [name, x, y] of state.model.names) {
+  for (const [name, x, y] of $("grid").checked ? [] : state.model.names) {
     if (state.hidden.has(known.classNames.indexOf(name))) continue;
     const font = { size: 14, weight: "bold" };
     write(pen, name, toLeft(view, x), toTop(view, y), "center", font);
   }
   write(pen, "1σ of the prior", toLeft(view, 0), toTop(view, 1), "center");
   write(pen, "2σ", toLeft(view, 0), toTop(view, 2), "center");
-  const edge = (12 * size) / plane.clientWidth;
+  const edge = size / 40;
   const step = [1, 2, 5, 10, 20, 50].find((s) => reach / s <= 6) ?? 100;
   const last = Math.floor((0.95 * reach) / step) * step;
   for (let value = -last; value <= last; value += step) {
@@ -98,9 +129,14 @@ function drawBackdrop() {
   }
   write(pen, `z[${dims[0]}]`, size - edge / 2, size - 2.2 * edge, "right");
   write(pen, `z[${dims[1]}]`, 2 * edge, edge, "left");
+  const wide = reach / models[0].reach;
+  if (wide < 0.8 || wide > 1.25) {
+    const text = `${wide.toFixed(1)} times as wide as the map of ${models[0].name}`;
+    if (name !== models[0].name) write(pen, text, size - edge, edge, "right");
+  }
 }
 
-// The visible held-out image whose point is close to z, or −1
+// The visible image of the page whose point is close to z, or −1
 export function nearest() {
   const [across, up] = state.model.dims;
   const { z } = state;
@@ -117,97 +153,172 @@ export function drawPlane() {
   if (!state.backdrop) drawBackdrop();
   const [pen, size] = [plane.getContext("2d"), plane.width];
   pen.clearRect(0, 0, size, size);
+  if (state.truth && $("true").checked && !covered()) drawLandscape(pen);
   pen.drawImage(state.backdrop, 0, 0);
-  if ($("true").checked && state.truth) drawTruth(pen, whole());
-  pen.strokeStyle = pen.fillStyle = style("--ink");
-  pen.lineWidth = size / 250;
-  pen.beginPath();
-  for (const place of state.path) pen.lineTo(left(place), top(place));
-  pen.stroke();
+  drawTail(pen);
+  pen.fillStyle = style("--accent");
+  pen.strokeStyle = style("--paper");
+  pen.lineWidth = 1.5 * zoomOf(plane);
   for (const place of state.marks) {
     pen.beginPath();
-    pen.arc(left(place), top(place), size / 240, 0, 2 * Math.PI);
+    pen.arc(left(place), top(place), 4 * zoomOf(plane), 0, 2 * Math.PI);
     pen.fill();
+    pen.stroke();
   }
-  if (state.q) drawBelief(pen, whole());
+  if (state.q && !covered()) {
+    if (state.truth) drawFrame(pen, lensView());
+    drawBeliefs(pen, whole());
+  }
   for (const [letter, { z }] of Object.entries(state.ends)) {
     write(pen, letter, left(z), top(z) - size / 40, "center");
   }
+  if (state.search?.best) drawFlag(pen, state.search.best.z);
   drawSight(pen, left(state.z), top(state.z), size / 60);
+  if (narrow.matches && state.source !== "cloud") drawInset(pen);
+}
+
+// Where z has just been, fading
+function drawTail(pen) {
+  const { tail } = state;
+  pen.strokeStyle = style("--accent");
+  pen.lineWidth = 2.5 * zoomOf(plane);
+  pen.lineCap = "round";
+  for (let i = 1; i < tail.length; i++) {
+    pen.globalAlpha = i / tail.length;
+    pen.beginPath();
+    pen.moveTo(left(tail[i - 1]), top(tail[i - 1]));
+    pen.lineTo(left(tail[i]), top(tail[i]));
+    pen.stroke();
+  }
+  pen.globalAlpha = 1;
+}
+
+// The landscape of −log p(x|z) + ½|z|²: the lower it is, the darker. On a logarithmic
+// scale, because it spans hundreds of nats.
+function drawLandscape(pen) {
+  const { truth, model } = state;
+  const { side, size } = model.cells;
+  if (!truth.landscape) {
+    truth.landscape = document.createElement("canvas");
+    truth.landscape.width = truth.landscape.height = side;
+    const picture = new ImageData(side, side);
+    const best = truth.joint.reduce((most, value) => Math.max(most, value), -Infinity);
+    const least = truth.joint.reduce((most, value) => Math.min(most, value), Infinity);
+    const [red, green, blue] = style("--truth")
+      .match(/\w\w/g)
+      .map((digits) => parseInt(digits, 16));
+    truth.joint.forEach((value, i) => {
+      const row = side - 1 - Math.floor(i / side);
+      const shade = 1 - Math.log1p(best - value) / Math.log1p(best - least);
+      picture.data.set([red, green, blue, 255 * shade], 4 * (row * side + (i % side)));
+    });
+    truth.landscape.getContext("2d").putImageData(picture, 0, 0);
+  }
+  const view = whole();
+  const half = (side * size) / 2;
+  const extent = 2 * half * scale(view);
+  pen.drawImage(
+    truth.landscape,
+    toLeft(view, -half),
+    toTop(view, half),
+    extent,
+    extent,
+  );
 }
 
 // p(z|x), the darker the denser
 function drawTruth(pen, view) {
   pen.fillStyle = style("--truth");
-  for (const { cell, opacity } of visibleCells()) {
-    const side = cell.size * scale(view);
+  for (const { z, size, opacity } of visibleCells()) {
+    const side = size * scale(view);
     pen.globalAlpha = opacity;
-    pen.fillRect(
-      left(cell.z, view) - side / 2,
-      top(cell.z, view) - side / 2,
-      side,
-      side,
-    );
+    pen.fillRect(left(z, view) - side / 2, top(z, view) - side / 2, side, side);
   }
   pen.globalAlpha = 1;
 }
 function visibleCells() {
-  const density = ({ cell, share }) => share / cell.size ** 2;
+  const density = ({ size, share }) => share / size ** 2;
   const { leaves } = state.truth;
   const most = leaves.reduce((best, leaf) => Math.max(best, density(leaf)), 0);
   return leaves
-    .map((leaf) => ({ cell: leaf.cell, opacity: density(leaf) / most }))
+    .map((leaf) => ({ ...leaf, opacity: density(leaf) / most }))
     .filter(({ opacity }) => opacity > 0.01);
 }
 
-// The ellipses of 1σ and 2σ of q(z|x)
-function drawBelief(pen, view) {
+// The ellipses of 1σ and 2σ of q(z|x); dashed, those of the best q
+function drawBeliefs(pen, view) {
+  drawBelief(pen, view, state.q);
+  if (!state.search?.gap) return;
+  pen.setLineDash([4 * zoomOf(view.canvas), 4 * zoomOf(view.canvas)]);
+  drawBelief(pen, view, state.search.gap.best);
+  pen.setLineDash([]);
+}
+function drawBelief(pen, view, q) {
   const { dims } = state.model;
-  const mean = dims.map((i) => state.q.z_mean[i]);
-  const sigma = dims.map((i) => Math.exp(state.q.z_log_sigma[i]));
-  const size = view.canvas.clientWidth / view.canvas.width;
-  for (const [color, thickness] of [
-    [style("--paper"), 5 / size],
-    [style("--ink"), 1.8 / size],
-  ]) {
-    pen.strokeStyle = color;
-    pen.lineWidth = thickness;
+  const mean = dims.map((i) => q.z_mean[i]);
+  const sigma = dims.map((i) => Math.exp(q.z_log_sigma[i]));
+  outlined(pen, style("--accent"), 1.8 * zoomOf(view.canvas), () => {
     for (const n of [2, 1]) ellipse(pen, view, mean, [n * sigma[0], n * sigma[1]]);
-  }
+  });
 }
 
-// Both, magnified so that they fill a canvas of their own
-const lens = $("lens");
-export function drawLens() {
-  const pen = lens.getContext("2d");
-  pen.clearRect(0, 0, lens.width, lens.height);
-  if (!state.q || !state.truth) return;
-  const points = visibleCells().map(({ cell }) => cell.z);
+// The part of the plane that the lens shows: all of p(z|x) and q(z|x)
+function lensView() {
+  const beliefs = [state.q, state.search?.gap?.best].filter(Boolean);
+  const points = visibleCells().map(({ z }) => z);
   for (const sigmas of [-2.5, 2.5]) {
-    points.push(reparameterize(state.q, [sigmas, sigmas]));
+    for (const q of beliefs) points.push(reparameterize(q, [sigmas, sigmas]));
   }
   const ends = [0, 1].map((axis) => {
     const values = points.map((z) => z[axis]);
     return [Math.min(...values), Math.max(...values)];
   });
-  const view = {
+  return {
     canvas: lens,
     center: ends.map(([least, most]) => (least + most) / 2),
     reach: 0.55 * Math.max(...ends.map(([least, most]) => most - least)),
   };
+}
+
+// A frame around what the lens magnifies
+function drawFrame(pen, { center, reach }) {
+  const view = whole();
+  const half = Math.max(reach * scale(view), 6 * zoomOf(plane));
+  const corner = [toLeft(view, center[0]) - half, toTop(view, center[1]) - half];
+  outlined(pen, style("--truth"), 1.2 * zoomOf(plane), () => {
+    pen.strokeRect(...corner, 2 * half, 2 * half);
+  });
+}
+
+const lens = $("lens");
+export function drawLens() {
+  const pen = lens.getContext("2d");
+  pen.clearRect(0, 0, lens.width, lens.height);
+  if (!state.q || !state.truth || covered()) return;
+  const view = lensView();
   drawTruth(pen, view);
-  drawBelief(pen, view);
+  drawBeliefs(pen, view);
   drawSight(pen, left(state.z, view), top(state.z, view), lens.width / 30);
+  // A scale: the largest of 1, 2 and 5 times a power of ten that takes a third at most
+  const decade = 10 ** Math.floor(Math.log10(view.reach));
+  const length =
+    [0.5, 0.2, 0.1, 0.05].find((s) => s * decade <= view.reach / 1.5) * decade;
+  const [from, base] = [lens.width * 0.06, lens.height * 0.94];
+  outlined(pen, style("--ink"), 2 * zoomOf(lens), () => {
+    pen.beginPath();
+    pen.moveTo(from, base);
+    pen.lineTo(from + length * scale(view), base);
+    pen.stroke();
+  });
+  pen.font = `${lens.width / 11}px system-ui, sans-serif`;
+  pen.textAlign = "left";
+  pen.fillStyle = style("--ink");
+  pen.fillText(String(Number(length.toPrecision(1))), from, base - lens.height * 0.04);
 }
 
 // z: crosshairs with an open middle
 function drawSight(pen, x, y, radius) {
-  for (const [color, thickness] of [
-    [style("--paper"), radius / 1.5],
-    [style("--accent"), radius / 3.3],
-  ]) {
-    pen.strokeStyle = color;
-    pen.lineWidth = thickness;
+  outlined(pen, style("--accent"), radius / 3.3, () => {
     pen.beginPath();
     for (const [right, down] of [
       [1, 0],
@@ -219,6 +330,56 @@ function drawSight(pen, x, y, radius) {
       pen.lineTo(x + 2.2 * right * radius, y + 2.2 * down * radius);
     }
     pen.stroke();
+  });
+}
+
+// The best place of a search
+function drawFlag(pen, z) {
+  const [x, y, size] = [left(z), top(z), plane.width / 35];
+  outlined(pen, style("--ink"), 2 * zoomOf(plane), () => {
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(x, y - 1.5 * size);
+    pen.stroke();
+  });
+  pen.fillStyle = style("--truth");
+  pen.beginPath();
+  pen.moveTo(x, y - 1.6 * size);
+  pen.lineTo(x + size, y - 1.2 * size);
+  pen.lineTo(x, y - 0.8 * size);
+  pen.fill();
+}
+
+// On a phone, where the decoded image is out of sight: it, beside x, in the upper corner
+// that is farther from z
+function drawInset(pen) {
+  const zoom = Math.max(1, Math.round((80 * zoomOf(plane)) / Math.max(width, height)));
+  const tile = fit(document.createElement("canvas"));
+  const images = [image(state.z), state.shown?.x].filter(Boolean);
+  const wide = images.length * (zoom * width + 4);
+  const start = left(state.z) < plane.width / 2 ? plane.width - wide : 0;
+  pen.imageSmoothingEnabled = false;
+  images.forEach((x, i) => {
+    paint(tile, x);
+    const at = start + i * (zoom * width + 4);
+    pen.fillStyle = style("--accent");
+    pen.fillRect(at, 0, zoom * width + 4, zoom * height + 4);
+    pen.drawImage(tile, at + 2, 2, zoom * width, zoom * height);
+  });
+  pen.imageSmoothingEnabled = true;
+  const here = $("search-here").textContent;
+  if (state.search) {
+    write(
+      pen,
+      `${here} nats`,
+      start + wide / 2,
+      zoom * height + 20 * zoomOf(plane),
+      "center",
+      {
+        size: 16,
+        weight: "bold",
+      },
+    );
   }
 }
 

@@ -1,46 +1,45 @@
 // What the page knows, and the one object that holds what it shows.
 
-import {
-  corrupt,
-  decode,
-  encode,
-  floats,
-  normal,
-  reparameterize,
-  sigmoid,
-  unpack,
-} from "./vae.js";
+import { floats, unpack } from "./unpack.js";
+import { corrupt, decode, encode, gauss, reparameterize, sigmoid } from "./vae.js";
 
 export const $ = (id) => document.getElementById(id);
 export const known = JSON.parse($("data").textContent);
 export const [height, width, channels = 1] = known.shape;
 export const pixels = height * width * channels;
 export const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+export const narrow = window.matchMedia("(max-width: 62rem)");
 
-// The models: a VAE each, and where its encoder puts the held-out images
+// The models: a VAE each, and the clouds to which its encoder takes the page's images
 export const models = known.models.map((model) => ({
   ...model,
   ...unpack(model),
-  points: floats(model.z),
+  points: floats(model.points),
+  logSigmas: floats(model.logSigmas),
+  tour: floats(model.tour),
 }));
+export const count = models[0].points.length / models[0].latentDim;
 
 export const state = {
   model: models[0],
   z: new Float64Array(models[0].latentDim), // what the decoder draws
-  chosen: null, // the image of step 1: { x, name, and the index of a held-out one }
-  shown: null, // that, or the held-out image near the pointer
-  seen: null, // its pixels as the encoder sees them
+  source: "cloud", // of z: "cloud" (z = z_mean + σ·ε), "pointer", "slider" or "motion"
+  chosen: null, // the image of step 1: { x, name, and the index of one of the page's }
+  shown: null, // that, or, if none is chosen, the page's image near the pointer
+  input: null, // its pixels with noise: the encoder's input
   q: null, // what the encoder believes: { z_mean, z_log_sigma }
   epsilon: new Float64Array(models[0].latentDim), // kept when the image changes
   draws: null, // losses of z drawn from q: { count, sum, squares }
-  truth: null, // the true posterior: { negativeLogP, leaves }
-  hovering: false, // whether to show the held-out image near z
+  truth: null, // the true posterior: { negativeLogP, leaves, joint }
+  search: null, // for z by hand: { begun, best: { z, loss, seconds }, answered }
+  hovering: false, // whether the pointer or the keys choose the image shown
   marks: [], // the z drawn so far
-  path: [], // the z to walk along
+  tail: [], // where z has just been
   motion: null, // what moves z by itself
   strokes: [], // on the pad
   inked: false, // since the last frame
   ends: {}, // A and B: { x, z }
+  opening: true, // until the first touch or key
   hidden: new Set(), // classes that are not shown
   backdrop: null, // the plane without what changes from frame to frame
 };
@@ -50,7 +49,6 @@ export const point = (i) => {
   const { points, latentDim } = state.model;
   return points.subarray(i * latentDim, (i + 1) * latentDim);
 };
-export const count = models[0].points.length / models[0].latentDim;
 export const classOf = (i) => (known.labels ? known.labels[i] : 0);
 
 // Pixels that a VAE trained with --binarize can know: 0 or 1
@@ -60,21 +58,25 @@ export function asTrained(x) {
   return x.map((value, i) => Number(thresholds[i] < value));
 }
 
-const noise = Float64Array.from({ length: pixels }, normal);
-export function look(subject) {
+const noise = gauss(pixels);
+export function encodeImage(subject) {
   state.shown = subject;
-  state.q = state.seen = state.truth = null;
+  state.q = state.input = state.truth = null;
   state.draws = { count: 0, sum: 0, squares: 0 };
   state.marks = [];
   if (!subject) return;
-  state.seen = corrupt(subject.x, Number($("noise").value), noise);
-  state.q = encode(state.model, state.seen);
+  state.input = corrupt(subject.x, Number($("noise").value), noise);
+  state.q = encode(state.model, state.input);
 }
 
 // z = z_mean + σ·ε, of the image shown
 export function attach() {
-  if (state.q) state.z = reparameterize(state.q, state.epsilon);
+  if (!state.q) return;
+  state.z = reparameterize(state.q, state.epsilon);
+  state.source = "cloud";
 }
+// Whether the student searches, and what the encoder believes is covered
+export const covered = () => state.search !== null && !state.search.answered;
 
 // Everything is drawn at most once per frame of the screen.
 let requested = false;

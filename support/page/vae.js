@@ -1,5 +1,6 @@
-// The VAE in the page: what vae_mnist.py does with one image, in the same order.
-// An image is an array of its pixels, x in [0, 1]. Nothing here needs a browser.
+// The VAE in the page: what vae_mnist.py does with images, in the same order.
+// An image is an array of its pixels, x in [0, 1]; several are one array, one after the
+// other, and so are several z. Nothing here needs a browser.
 
 const ACTIVATIONS = {
   linear: (x) => x,
@@ -10,29 +11,47 @@ const ACTIVATIONS = {
 };
 export const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 
-// The dot product of h and a row of a matrix; four sums at a time, as one is slower
 export function dot(h, matrix, start = 0) {
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  let i = 0;
-  for (; i + 3 < h.length; i += 4) {
-    a += h[i] * matrix[start + i];
-    b += h[i + 1] * matrix[start + i + 1];
-    c += h[i + 2] * matrix[start + i + 2];
-    d += h[i + 3] * matrix[start + i + 3];
+  let sum = 0;
+  for (let i = 0; i < h.length; i++) sum += h[i] * matrix[start + i];
+  return sum;
+}
+
+// A·Bᵀ: the dot products of all rows of A with all rows of B, `inner` numbers each. Four
+// rows of B at a time, so that each number of A is fetched once for four products.
+export function multiply(A, B, inner) {
+  const [rows, columns] = [A.length / inner, B.length / inner];
+  const product = new Float64Array(rows * columns);
+  for (let column = 0; column < columns; column += 4) {
+    // The last block repeats some rows if their number is no multiple of four.
+    const j = Math.max(0, Math.min(column, columns - 4));
+    const [b0, b1] = [j * inner, Math.min(j + 1, columns - 1) * inner];
+    const b2 = Math.min(j + 2, columns - 1) * inner;
+    const b3 = Math.min(j + 3, columns - 1) * inner;
+    for (let row = 0; row < rows; row++) {
+      let [s0, s1, s2, s3] = [0, 0, 0, 0];
+      for (let k = 0; k < inner; k++) {
+        const a = A[row * inner + k];
+        s0 += a * B[b0 + k];
+        s1 += a * B[b1 + k];
+        s2 += a * B[b2 + k];
+        s3 += a * B[b3 + k];
+      }
+      const sums = [s0, s1, s2, s3];
+      const count = Math.min(4, columns);
+      for (let i = 0; i < count; i++) product[row * columns + j + i] = sums[i];
+    }
   }
-  for (; i < h.length; i++) a += h[i] * matrix[start + i];
-  return a + b + c + d;
+  return product;
 }
 
 // A dense layer: h ↦ activation(kernel · h + bias), with a row of the kernel per output
-function dense(h, { kernel, bias, activation }) {
+export function dense(h, { kernel, bias, activation }) {
   const activate = ACTIVATIONS[activation];
-  const output = new Float64Array(bias.length);
-  for (let j = 0; j < bias.length; j++) {
-    output[j] = activate(dot(h, kernel, j * h.length) + bias[j]);
+  const units = bias.length;
+  const output = multiply(h, kernel, kernel.length / units);
+  for (let i = 0; i < output.length; i++) {
+    output[i] = activate(output[i] + bias[i % units]);
   }
   return output;
 }
@@ -51,6 +70,8 @@ export function normal() {
   const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
   return radius * Math.cos(2 * Math.PI * Math.random());
 }
+
+export const gauss = (length) => Float64Array.from({ length }, normal);
 
 // Sampling: q(z|x), ε → z = z_mean + σ·ε
 export function reparameterize({ z_mean, z_log_sigma }, epsilon) {
@@ -94,39 +115,4 @@ export function interpolate(from, to, count) {
 // Noise added to what the encoder sees, clipped to [0, 1]
 export function corrupt(x, noise, epsilon) {
   return x.map((value, i) => Math.min(1, Math.max(0, value + noise * epsilon[i])));
-}
-
-// A VAE whose arrays are still base64 → one that `encode` and `decode` can use
-export function unpack(model) {
-  const { bits, mean, scale, hidden, z_mean, z_log_sigma, decoder } = model;
-  const layer = ({ activation, kernel, bias }) => ({
-    activation,
-    kernel: floats(kernel, bits),
-    bias: floats(bias, bits),
-  });
-  return {
-    mean,
-    scale,
-    hidden: hidden.map(layer),
-    z_mean: layer(z_mean),
-    z_log_sigma: layer(z_log_sigma),
-    decoder: decoder.map(layer),
-  };
-}
-
-// The numbers in a base64 string of 16-bit or 32-bit floats
-export function floats(text, bits = 32) {
-  const { buffer } = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  if (bits === 32) return new Float32Array(buffer);
-  const { Float16Array } = globalThis; // in browsers since 2025
-  if (Float16Array) return Float32Array.from(new Float16Array(buffer));
-  return Float32Array.from(new Uint16Array(buffer), float16);
-}
-
-// A 16-bit float: a sign bit, 5 bits of exponent, 10 of fraction (IEEE 754)
-export function float16(bits) {
-  const [sign, exponent] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31];
-  const fraction = (bits & 1023) / 1024;
-  if (exponent === 0) return sign * 2 ** -14 * fraction;
-  return sign * 2 ** (exponent - 15) * (1 + fraction);
 }
