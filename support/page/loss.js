@@ -131,8 +131,7 @@ function showSize(bound) {
   if (measured === state.shown || channels === 3) return;
   measured = state.shown;
   sizeOfPNG(measured.x).then((bytes) => {
-    if (measured === state.shown)
-      $("PNG").textContent = `; as a PNG, ${whole(bytes)}`;
+    if (measured === state.shown) $("PNG").textContent = `; as a PNG, ${whole(bytes)}`;
   });
 }
 

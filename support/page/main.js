@@ -85,10 +85,10 @@ function showNumbers() {
 for (const id of ["picture", "input", "original"]) fit($(id));
 fit($("row"), 9);
 for (const id of ["sheet", "cloud-sheet"]) fit($(id), 4, 4);
-const what = known.centered ? "digit" : "image";
+const [article, what] = known.centered ? ["a", "digit"] : ["an", "image"];
 $("invitation").textContent =
   channels === 1
-    ? `Draw a ${what}. The encoder turns it into a small cloud on the map; the decoder turns points into ${what}s.`
+    ? `Draw ${article} ${what}. The encoder turns it into a small cloud on the map; the decoder turns points into ${what}s.`
     : `Pick an image. The encoder turns it into a small cloud on the map; the decoder turns points into images.`;
 $("howto").textContent =
   channels === 1 ? "– draw, open or pick one" : "– open or pick one";

@@ -1,12 +1,16 @@
 // The ink in a photo of something written. Nothing here needs a browser.
 
+const FAINTEST = 0.04; // contrast of ink with the paper
+const NOISE = 7; // the same, in multiples of the paper's own
 const STROKE = 0.11; // thickness of strokes, at least, as a share of the digit's size
 
 // gray: values in [0, 1], `width` to a row. Returns the ink of each pixel, from 0 to 1:
 // without the paper, its shadows and specks, and whether the ink was darker than the paper.
 export function findInk(gray, width) {
   const height = gray.length / width;
-  const dark = isDark(gray, width, height);
+  // Most of the photo is paper: is it lighter than halfway?
+  const halfway = (quantile(gray, 0.002) + quantile(gray, 0.998)) / 2;
+  const dark = quantile(gray, 0.5) > halfway;
   const value = dark ? gray.map((v) => 1 - v) : gray;
   // The paper around each pixel: the mean there, then the mean of what is below it
   const radius = Math.ceil(Math.max(width, height) / 8);
@@ -15,21 +19,17 @@ export function findInk(gray, width) {
   const paper = value.map((v, i) => Number(v <= mean[i] + 0.02));
   const below = localMean(value, paper, width, radius);
   const above = value.map((v, i) => v - below[i]);
-  const full = quantile(above, 0.998);
-  const strong = above.filter((v) => v > full / 2);
-  const level = quantile(strong, 0.5);
-  const ink = above.map((v) => Math.min(1, Math.max(0, v / level / 0.5 - 0.6)));
-  const digit = keepLargest(ink, width);
-  return { ink: thicken(digit, width), dark };
-}
-
-// Whether the rim is lighter than the middle between the darkest and the lightest
-function isDark(gray, width, height) {
-  const rim = gray.filter((_, i) => {
-    const [x, y] = [i % width, Math.floor(i / width)];
-    return x === 0 || y === 0 || x === width - 1 || y === height - 1;
-  });
-  return quantile(rim, 0.5) > (quantile(gray, 0.002) + quantile(gray, 0.998)) / 2;
+  const noise = quantile(above.map(Math.abs), 0.5);
+  const written = keepLargest(
+    above.map((v) => (v > Math.max(FAINTEST, NOISE * noise) ? v : 0)),
+    width,
+  );
+  const level = quantile(
+    written.filter((v) => v > 0),
+    0.6,
+  );
+  const ink = written.map((v) => Math.min(1, Math.max(0, v / level / 0.5 - 0.4)));
+  return { ink: thicken(ink, width), dark };
 }
 
 function quantile(values, share) {

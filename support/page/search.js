@@ -5,6 +5,7 @@ import { findBestEllipse } from "./ellipse.js";
 import { choose } from "./image.js";
 import { nats, noiseOf } from "./loss.js";
 import { halt } from "./motion.js";
+import { posterior } from "./posterior.js";
 import { inSlices } from "./slices.js";
 import { $, attach, encodeImage, known, redraw, state } from "./state.js";
 import { decode, klDivergence, reconstructionLoss, reparameterize } from "./vae.js";
@@ -54,6 +55,7 @@ $("answer").addEventListener("click", async () => {
   $("true").checked = true;
   attach();
   redraw();
+  if (!model.cells) return; // A model in training
   const gap = await splitGap(model, shown.x, q);
   if (state.search !== search || state.q !== q) return;
   search.gap = gap;
@@ -63,13 +65,8 @@ $("answer").addEventListener("click", async () => {
 // The gap is amortization + approximation: how much better the best ellipse is than the
 // encoder's, and what it still lacks (Cremer et al. 2018).
 async function splitGap(model, x, q) {
-  const starts = [q];
-  const densest = ({ leaves }) =>
-    leaves.reduce((best, leaf) =>
-      leaf.share / leaf.size ** 2 > best.share / best.size ** 2 ? leaf : best,
-    );
-  if (state.truth) starts.push({ ...q, z_mean: densest(state.truth).z });
-  let best = await inSlices(findBestEllipse(model, x, starts));
+  const truth = posterior(model, model.cells, x);
+  let best = await inSlices(findBestEllipse(model, x, q, truth));
   const bounds = [];
   for (const ellipse of [q, best])
     bounds.push(await inSlices(boundOf(model, x, ellipse)));
