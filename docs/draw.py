@@ -1,7 +1,9 @@
 """Record a drawing on the page that extras.explore wrote, in Chromium, as a GIF.
 
 python -m extras.explore
-python docs/draw.py explore.html docs/draw.gif
+python docs/draw.py explore.html docs/draw.gif docs/preview.png
+
+The last file is a screenshot of 1200 × 630, for links to the page.
 """
 
 import io
@@ -26,6 +28,12 @@ def frame(driver: webdriver.Chrome) -> Image.Image:
     return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
 
 
+def resize(driver: webdriver.Chrome, width: int, height: int) -> None:
+    """Give the page's part of the window this size."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
 def film(driver: webdriver.Chrome) -> Iterator[Image.Image]:
     """Draw a seven, then draw ε several times. Yield screenshots."""
     pad, hold = driver.find_element("id", "pad"), ActionChains(driver, duration=0)
@@ -43,21 +51,19 @@ def film(driver: webdriver.Chrome) -> Iterator[Image.Image]:
         yield frame(driver)
 
 
-def main(page: str, output: str) -> None:
+def main(page: str, output: str, preview: str) -> None:
     options = webdriver.ChromeOptions()
     for name in ("headless=new", "no-sandbox", "hide-scrollbars"):
         options.add_argument(f"--{name}")
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
     try:
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": 1200, "height": 780, "deviceScaleFactor": 1, "mobile": False},
-        )
+        resize(driver, 1200, 630)
         driver.get(pathlib.Path(page).resolve().as_uri())
-        time.sleep(10)  # for the grid of the true posterior
-        driver.find_element("id", "true").click()
-        frames = [image.resize((840, 546)) for image in film(driver)]
+        time.sleep(3)  # for the tour to leave a tail
+        frame(driver).save(preview, optimize=True)
+        resize(driver, 1280, 720)
+        frames = [image.resize((896, 504)) for image in film(driver)]
     finally:
         driver.quit()
     # One palette for all frames, so that still parts cost nothing.

@@ -51,4 +51,4 @@ python docs/shrink.py docs/*.png docs/film.gif
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
 python -m extras.explore --output docs/explore.html --weights \
     docs/weights/{vae_mnist,beta-0,beta-10}.weights.h5
-python docs/draw.py docs/explore.html docs/draw.gif
+python docs/draw.py docs/explore.html docs/{draw.gif,preview.png}

@@ -142,6 +142,31 @@ def test_nearly_constant_images_are_encoded_as_in_keras(level, share):
     assert max(off.max(), np.abs(found[:, 2:4] - z_log_sigma).max()) < 0.05
 
 
+def test_quick_picks_are_what_they_are_called():
+    vae, (images, _) = make_vae((12, 12), sharpen=4), bars(40, 1)
+    reference = Reference(vae)
+    z_mean, z_log_sigma = reference.encode(images)
+    axis = np.linspace(-8, 8, 200)
+    z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    cost = reference.reconstruction(images, z) + np.square(z).sum(axis=1) / 2
+    here = reference.reconstruction(images, z_mean).diagonal()
+    lost = here + np.square(z_mean).sum(axis=1) / 2 - cost.min(axis=1)
+    away = np.linalg.norm(z - z_mean[:, None], axis=-1)
+    islands = special.softmax(-cost, axis=1) * (away > 2)
+    bounds = [
+        reference.bound(images[i : i + 1], np.r_[z_mean[i], z_log_sigma[i]])
+        for i in range(40)
+    ]
+    gap = bounds - reference.negative_log_p(images)
+    right, island, *wrong = page_data.quick_picks(vae, images)
+    assert len({right, island, *wrong}) == 4
+    assert gap[right] <= np.quantile(gap, 0.25)
+    assert islands.sum(axis=1)[island] > 0.1
+    assert lost[wrong].min() >= np.quantile(lost, 0.8)
+    line = make_vae((12, 12), latent_dim=3)
+    assert page_data.quick_picks(line, images) == [0, 1, 2, 3]
+
+
 def test_weights_that_16_bits_would_spoil_are_sent_with_32():
     vae, (images, _) = make_vae((12, 12)), bars(50, 1)
     z_mean, z_log_sigma, logits = (
