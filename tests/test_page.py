@@ -32,7 +32,7 @@ CHROMIUM = shutil.which("chromium"), shutil.which("chromedriver")
 # What the page's module keeps to itself, for the tests to see.
 HANDLE = """
 globalThis.deep = (a) => a?.map ? Array.from(a, deep) : a;
-Object.assign(globalThis, { $, state, PEN, image, heldOut, encode, plane, pad });
+Object.assign(globalThis, { $, state, PEN, image, pageImage, encode, plane, pad });
 Object.assign(globalThis, { choose });
 """
 DRAW = """
@@ -236,7 +236,7 @@ def test_the_page_computes_what_numpy_computes(make, kind):
     assert np.ptp(expected) > 10
     np.testing.assert_allclose(255 * probabilities, expected.reshape(50, -1), atol=1e-9)
     believed = page.get(
-        "Array.from({ length: 50 }, (_, i) => encode(state.model, heldOut(i).x))"
+        "Array.from({ length: 50 }, (_, i) => encode(state.model, pageImage(i).x))"
         ".map(({ z_mean, z_log_sigma }) => [z_mean, z_log_sigma])"
     )
     expected = np.stack([page.z_mean, page.z_log_sigma], axis=1)[:50]
@@ -381,10 +381,10 @@ def test_z_is_drawn_from_q_and_from_the_prior(page):
     page.click("sample")
     page.wait("state.marks.length > 2")
     page.click("stop")
-    drawn = (page.get("state.marks") - page.z_mean[2]) / np.exp(page.z_log_sigma[2])
+    drawn = (page.get("state.marks.map((mark) => mark.z)") - page.z_mean[2]) / np.exp(page.z_log_sigma[2])
     np.testing.assert_allclose(drawn[-1], page.get("state.epsilon"), atol=1e-5)
     assert np.ptp(drawn, axis=0).min() > 0
-    dream = "$('dream').click(); return deep(state.marks);"
+    dream = "$('dream').click(); return deep(state.marks.map((mark) => mark.z));"
     marks = page.get(f"Array.from({{ length: 100 }}, () => {{ {dream} }})")
     prior, clouds = marks[:, :16].reshape(-1, 2), marks[:, 16:].reshape(-1, 2)
     np.testing.assert_allclose(prior.mean(axis=0), 0, atol=0.1)
@@ -513,7 +513,7 @@ def test_another_model_leaves_nothing_of_the_old_one(page):
     page.wait("state.truth && /[0-9]/.test($('mutual').textContent)")
     for name in names:
         assert (page.canvas(name) != before[name]).any(), name
-    z = page.get("state.marks")
+    z = page.get("state.marks.map((mark) => mark.z)")
     expected = page.references[2].decode(z)
     for sheet, images in (("sheet", expected[:16]), ("cloud-sheet", expected[16:])):
         tiles = page.pixels(sheet).reshape(4, 12, 4, 12).swapaxes(1, 2)
@@ -526,7 +526,7 @@ def test_numbers_of_images_that_do_not_exist(page):
         page.set(page.element("pick"), number)
         assert (page.element("status").text == "") == exists
         assert page.get("state.chosen.index") == 79
-    assert page.element("status").text == "The images have the numbers 1 to 80."
+    assert page.element("status").text == "Images are numbered 1 to 80."
 
 
 def test_the_size_of_an_image(page):
@@ -600,7 +600,7 @@ def test_on_a_phone_the_page_scrolls_and_targets_are_large(page):
     assert small == 0
     assert page.get("getComputedStyle(plane).touchAction") == "pan-y"
     page.run(
-        "choose(heldOut(0)); state.source = 'pointer'; state.z = state.z.map(() => 1)"
+        "choose(pageImage(0)); state.source = 'pointer'; state.z = state.z.map(() => 1)"
     )
     page.frame()
     decoded = page.reference.decode([[1, 1]])[0].repeat(13, 0).repeat(13, 1)
@@ -618,7 +618,7 @@ def test_find_z_yourself(page):
     assert i == page.get("JSON.parse($('data').textContent).picks[1]")
     for name in ("losses", "identity"):
         assert not page.element(name).is_displayed()
-    assert "covered" in page.element("belief").text.lower()
+    assert "hidden" in page.element("belief").text
     assert np.ptp(page.canvas("lens")) == 0
     x, places = page.images[i : i + 1], [(1, 1), (-2, 0.5), (0, -1)]
     losses = page.reference.reconstruction(x, [(0, 0), *places])[0]

@@ -1,9 +1,9 @@
 // From A to B
 
-import { fit, paint, paintTiles } from "./canvas.js";
-import { halt, startWalk } from "./motion.js";
+import { fit, paint, paintTiles, tileAt } from "./canvas.js";
+import { halt, moveTo, startWalk } from "./motion.js";
 import { $, image, show, state } from "./state.js";
-import { encode, interpolate } from "./vae.js";
+import { encode, mix } from "./vae.js";
 
 const TILES = 9;
 const SECONDS = 4; // from A to B
@@ -22,12 +22,16 @@ for (const letter of ["A", "B"]) {
     show();
   });
 }
-function steps() {
+fit($("row"), TILES);
+
+// z on the straight line from A to B, including both
+function placesBetween() {
   const { A, B } = state.ends;
-  return A && B ? interpolate(A.z, B.z, TILES) : [];
+  if (!A || !B) return [];
+  return Array.from({ length: TILES }, (_, i) => mix(A.z, B.z, i / (TILES - 1)));
 }
 function showRow() {
-  const places = steps();
+  const places = placesBetween();
   $("walk").disabled = places.length === 0;
   if (places.length) paintTiles($("row"), places.map(image), TILES);
 }
@@ -37,7 +41,12 @@ export function encodeEnds() {
     end.z = encode(state.model, end.x).z_mean;
   showRow();
 }
+// A click on a picture puts z there.
+$("row").addEventListener("click", (event) => {
+  const place = placesBetween()[tileAt(event, TILES, 1)];
+  if (place) moveTo(place, "slider");
+});
 $("walk").addEventListener("click", () => {
-  const places = steps();
+  const places = placesBetween();
   startWalk([...places, ...places.slice(1, -1).reverse()], 2 * SECONDS);
 });

@@ -25,6 +25,15 @@ export function paintTiles(canvas, images, columns) {
   });
 }
 
+// The number of the tile that was clicked
+export function tileAt(event, columns, rows) {
+  const box = event.currentTarget.getBoundingClientRect();
+  const along = (from, length, count) =>
+    Math.min(count - 1, Math.max(0, Math.floor((from / length) * count)));
+  const column = along(event.clientX - box.left, box.width, columns);
+  return along(event.clientY - box.top, box.height, rows) * columns + column;
+}
+
 // The pixels of a canvas as numbers from 0 to 1, in color only if the images have color
 export function readPixels(canvas) {
   const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -54,7 +63,7 @@ const scratchPen = scratch.getContext("2d", { willReadFrequently: true });
 // The page's images are tiles of one picture.
 export const sheet = new Image();
 sheet.src = known.sheet;
-export function heldOut(i) {
+export function pageImage(i) {
   if (state.shown?.index === i) return state.shown;
   const left = (i % known.columns) * width;
   const top = Math.floor(i / known.columns) * height;

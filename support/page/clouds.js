@@ -1,18 +1,19 @@
 // What all clouds q(z|x) together have to do with the prior. Nothing here needs a browser.
 
-import { gauss, klDivergence, reparameterize } from "./vae.js";
+import { klDivergence, normals, reparameterize, row } from "./vae.js";
 
 const EACH = 5; // z drawn from every cloud
 
 // For clouds of n images, as one array each of z_mean and z_log_sigma: the share of their
 // mass that lies beyond 2σ of the prior in two of the dimensions; the mean KL; and the
 // information that z has of the image, I(x; z) = mean of log q(z|x) − log q(z), where q(z)
-// is the mean of all q(z|x) (Hoffman & Johnson 2016). Yields now and then.
+// is the mean of all q(z|x) (Hoffman & Johnson 2016), from one z of each. Yields now and
+// then.
 export function* measureClouds({ z_mean, z_log_sigma }, latentDim, dims) {
   const count = z_mean.length / latentDim;
   const cloud = (i) => ({
-    z_mean: z_mean.subarray(i * latentDim, (i + 1) * latentDim),
-    z_log_sigma: z_log_sigma.subarray(i * latentDim, (i + 1) * latentDim),
+    z_mean: row(z_mean, i, latentDim),
+    z_log_sigma: row(z_log_sigma, i, latentDim),
   });
   const precision = z_log_sigma.map((value) => Math.exp(-value));
   const constant = Float64Array.from({ length: count }, (_, i) =>
@@ -23,7 +24,7 @@ export function* measureClouds({ z_mean, z_log_sigma }, latentDim, dims) {
   for (let i = 0; i < count; i++) {
     let z;
     for (let draw = 0; draw < EACH; draw++) {
-      z = reparameterize(cloud(i), gauss(latentDim));
+      z = reparameterize(cloud(i), normals(latentDim));
       if (Math.hypot(z[dims[0]], z[dims[1]]) > 2) beyond++;
     }
     kl += klDivergence(cloud(i));
@@ -38,7 +39,7 @@ export function* measureClouds({ z_mean, z_log_sigma }, latentDim, dims) {
       if (log[j] > most) most = log[j];
     }
     let sum = 0;
-    for (const value of log) if (value > most - 40) sum += Math.exp(value - most);
+    for (const value of log) sum += Math.exp(value - most);
     information += log[i] - most - Math.log(sum / count);
     if (i % 16 === 0) yield;
   }

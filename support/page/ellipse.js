@@ -1,33 +1,43 @@
 // The best q(z|x) for one image: the Gaussian with the smallest bound, of which the encoder
 // has to guess the parameters in one pass. Nothing here needs a browser.
 
-import { decode, klDivergence, reconstructionLoss, reparameterize } from "./vae.js";
+import {
+  decode,
+  klDivergence,
+  reconstructionLoss,
+  reparameterize,
+  row,
+} from "./vae.js";
 
-// Five nodes of the Gauss-Hermite quadrature, exact for polynomials up to degree nine
-const NODES = [-2.856970013872806, -1.355626179974266, 0];
-const HALF_WEIGHTS = [0.011257411327720691, 0.22207592200561266, 0.5333333333333333];
-const nodes = [...NODES, -NODES[1], -NODES[0]];
-const nodeWeights = [...HALF_WEIGHTS, HALF_WEIGHTS[1], HALF_WEIGHTS[0]];
+// Gauss-Hermite quadrature, [ε, weight], exact for polynomials up to degree nine
+const NODES = [
+  [-2.856970013872806, 0.011257411327720691],
+  [-1.355626179974266, 0.22207592200561266],
+  [0, 0.5333333333333333],
+  [1.355626179974266, 0.22207592200561266],
+  [2.856970013872806, 0.011257411327720691],
+];
+const POINTS = NODES.flatMap(([a, u]) =>
+  NODES.map(([b, v]) => ({ epsilon: [a, b], weight: u * v })),
+);
 const ITERATIONS = 60;
 const DAMPING = 0.5; // of the way to what Newton's method says
 
-// The loss at the 25 nodes of q in a plane: [{ epsilon, weight, loss }]
+// The loss at the 25 nodes of q in a plane: [{ epsilon, weight, z, loss }]
 function evaluate(vae, x, q) {
-  const points = nodes.flatMap((a, i) =>
-    nodes.map((b, j) => ({ epsilon: [a, b], weight: nodeWeights[i] * nodeWeights[j] })),
-  );
-  const z = points.map(({ epsilon }) => [...reparameterize(q, epsilon)]);
+  const z = POINTS.map(({ epsilon }) => [...reparameterize(q, epsilon)]);
   const logits = decode(vae, Float64Array.from(z.flat()));
-  return points.map((point, i) => ({
+  return POINTS.map((point, i) => ({
     ...point,
     z: z[i],
-    loss: reconstructionLoss(x, logits.subarray(i * x.length, (i + 1) * x.length)),
+    loss: reconstructionLoss(x, row(logits, i, x.length)),
   }));
 }
 const expect = (points, value) =>
   points.reduce((sum, point) => sum + point.weight * value(point), 0);
 
-// Steps from some q to a better one: Newton's method for a Gaussian (Khan & Lin 2017). With
+// Steps from some q to a better one: Newton's method for a Gaussian (Khan & Lin 2017, Khan
+// et al. 2018). With
 // f(z) = −log p(x|z) + ½|z|², it needs the means of f' and f'' over q, which Stein's
 // identity makes of f alone: E[f'] = E[f·ε]/σ and E[f''] = E[f·(ε² − 1)]/σ².
 function* improve(vae, x, start) {
@@ -41,7 +51,7 @@ function* improve(vae, x, start) {
     const next = { z_mean: q.z_mean.slice(), z_log_sigma: q.z_log_sigma.slice() };
     for (const i of [0, 1]) {
       const sigma = Math.exp(q.z_log_sigma[i]);
-      const slope = expect(points, (p) => f(p) * p.epsilon[i]) / sigma;
+      const gradient = expect(points, (p) => f(p) * p.epsilon[i]) / sigma;
       const curvature =
         expect(points, (p) => f(p) * (p.epsilon[i] ** 2 - 1)) / sigma ** 2;
       const now = 1 / sigma ** 2;
@@ -51,7 +61,7 @@ function* improve(vae, x, start) {
         Math.max(now / 4, (1 - DAMPING) * now + DAMPING * curvature),
       );
       next.z_log_sigma[i] = -Math.log(precision) / 2;
-      const shift = (DAMPING * slope) / precision;
+      const shift = (DAMPING * gradient) / precision;
       next.z_mean[i] -= Math.sign(shift) * Math.min(Math.abs(shift), 2 * sigma);
     }
     q = next;
@@ -60,11 +70,10 @@ function* improve(vae, x, start) {
   return best;
 }
 
-// From the encoder's q, and from the densest place of the true posterior. Yields after
-// every step.
+// The better of two searches: from the encoder's q and from the densest place of the true
+// posterior. Yields after every step.
 export function* findBestEllipse(vae, x, q, { leaves }) {
-  const density = ({ share, size }) => share / size ** 2;
-  const densest = leaves.reduce((a, b) => (density(b) > density(a) ? b : a));
+  const densest = leaves.reduce((a, b) => (b.density > a.density ? b : a));
   const one = yield* improve(vae, x, q);
   const other = yield* improve(vae, x, { ...q, z_mean: densest.z });
   return one.bound < other.bound ? one.q : other.q;

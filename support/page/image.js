@@ -1,6 +1,6 @@
-// Steps 1 and 2: an image, and what the encoder believes
+// Step 1: an image, drawn, opened or picked
 
-import { drawBitmap, fit, heldOut, paint, readPixels, scratch } from "./canvas.js";
+import { drawBitmap, fit, pageImage, paint, readPixels, scratch } from "./canvas.js";
 import { center, shrink, spread } from "./ink.js";
 import { halt } from "./motion.js";
 import { findInk } from "./photo.js";
@@ -22,10 +22,12 @@ import {
 export function choose(subject) {
   halt();
   state.hovering = false;
+  if (state.search) state.backdrop = null; // Its dots were dimmed.
   state.search = null;
   state.chosen = subject;
   encodeImage(subject);
   attach();
+  say("");
   if (!state.inked) state.strokes = [];
   $("pick").value = subject?.index === undefined ? "" : subject.index + 1;
   show();
@@ -35,21 +37,26 @@ const total = count.toLocaleString("en");
 $("pick").max = count;
 $("count").textContent = `of ${total}`;
 $("pick").addEventListener("input", () => {
-  const number = $("pick").value;
-  const exists = /^[0-9]+$/.test(number) && number >= 1 && number <= count;
-  if (exists) choose(heldOut(number - 1));
-  say(exists || !number ? "" : `The images have the numbers 1 to ${total}.`);
+  const { value, validity } = $("pick");
+  const exists = value !== "" && validity.valid;
+  if (exists) choose(pageImage(value - 1));
+  say(exists || value === "" ? "" : `Images are numbered 1 to ${total}.`);
 });
 
-$("noise").addEventListener("input", () => {
+function applyNoise() {
   $("sigma").value = Number($("noise").value).toFixed(2);
   encodeImage(state.shown);
   if (state.source === "cloud") attach();
   show();
-});
+}
+export function clearNoise() {
+  $("noise").value = 0;
+  applyNoise();
+}
+$("noise").addEventListener("input", applyNoise);
 
-// Files are read in the page. Of a photo of something written, only the ink counts, if the
-// model knows centered digits; others are cropped around the middle.
+// Files never leave the page. If the model knows centered digits, a photo is cut to its
+// ink; other pictures are cropped around the middle.
 async function openFile(file) {
   let bitmap;
   try {
@@ -62,13 +69,13 @@ async function openFile(file) {
   if (known.centered && !asItIs) {
     const { ink, columns, dark } = inkOf(bitmap);
     choose({ x: asTrained(center(ink, columns)), name: file.name });
-    say(`Cut to the ink${dark ? ", which became white on black" : ""}.`);
+    const cut = `Cut to the ink${dark ? ", which became white on black" : ""}.`;
+    say(ink.some((value) => value > 0) ? cut : "No ink was found.");
     return;
   }
   const scale = Math.max(width / bitmap.width, height / bitmap.height);
   drawBitmap(bitmap, scratch, scale);
   choose({ x: asTrained(readPixels(scratch)), name: file.name });
-  say("");
 }
 const PHOTO = 400; // pixels along the longer side in which ink is looked for
 function inkOf(bitmap) {
@@ -129,7 +136,7 @@ export function drawPad() {
 }
 
 function readPad() {
-  if (known.centered) drawStrokes(spread(state.strokes, pad.width));
+  drawStrokes(known.centered ? spread(state.strokes, pad.width) : state.strokes);
   const ink = readPixels(pad);
   if (known.centered) return center(ink, pad.width);
   const whole = { left: 0, top: 0, width: pad.width, height: pad.height };
@@ -138,7 +145,6 @@ function readPad() {
 
 export function takeDrawing() {
   if (!state.inked) return;
-  drawStrokes(state.strokes);
   choose({ x: asTrained(readPad()), name: "your drawing" });
   state.inked = false;
 }
@@ -159,15 +165,17 @@ function addPlaces(event) {
   show();
 }
 let stroking = false;
+let replaced = null; // the image that a drawing replaced, for Undo
 if (channels === 1) {
   pad.addEventListener("pointerdown", (event) => {
     if (event.button || !event.isPrimary) return;
     stroking = true;
+    if (state.strokes.length === 0) replaced = state.chosen;
     state.strokes.push({ thickness: 0, places: [] });
     addPlaces(event);
   });
   document.addEventListener("pointermove", (event) => {
-    if (stroking && event.isPrimary) addPlaces(event);
+    if (stroking && state.strokes.length > 0 && event.isPrimary) addPlaces(event);
   });
   for (const end of ["pointerup", "pointercancel"]) {
     document.addEventListener(end, () => {
@@ -181,7 +189,7 @@ $("undo").addEventListener("click", () => {
   state.strokes.pop();
   state.inked = state.strokes.length > 0;
   if (state.inked) show();
-  else choose(null);
+  else choose(replaced);
 });
 $("clear").addEventListener("click", () => {
   state.inked = false;

@@ -41,7 +41,7 @@ export function spread(strokes, size) {
 }
 
 // The smallest box around the ink, ignoring the faint edges of strokes; null if none
-function boundingBox(ink, width) {
+export function boundingBox(ink, width) {
   let [left, right, top, bottom] = [Infinity, -1, Infinity, -1];
   ink.forEach((value, i) => {
     if (value < 0.5) return;

@@ -1,7 +1,17 @@
 // Training as in vae_mnist.py, with the gradient written by hand: one hidden layer in the
 // encoder and one in the decoder, RMSprop with momentum. Nothing here needs a browser.
 
-import { dense, multiply, normal, sigmoid } from "./vae.js";
+import {
+  dense,
+  klDivergence,
+  multiply,
+  normal,
+  reconstructionLoss,
+  row,
+  sigmoid,
+} from "./vae.js";
+
+const MOMENTUM = 0.9;
 
 // What a program can get wrong: a change of one line each
 export const MISTAKES = {
@@ -71,15 +81,8 @@ export function forward(vae, x, epsilon, mistake = "none") {
   const logits = dense(g, vae.decoder[1]);
   const count = x.length / vae.decoder[1].bias.length;
   const share = mistake === "mean" ? 1 / x.length : 1 / count; // of a pixel's loss
-  let [reconstruction, kl] = [0, 0];
-  logits.forEach((logit, i) => {
-    const softplus = Math.max(0, logit) + Math.log1p(Math.exp(-Math.abs(logit)));
-    reconstruction += share * (softplus - x[i] * logit);
-  });
-  z_mean.forEach((mean, i) => {
-    const log = z_log_sigma[i];
-    kl += (Math.exp(2 * log) + mean ** 2 - 1 - 2 * log) / 2 / count;
-  });
+  const reconstruction = share * reconstructionLoss(x, logits);
+  const kl = klDivergence({ z_mean, z_log_sigma }) / count;
   return { input, h, z_mean, z_log_sigma, z, g, logits, share, reconstruction, kl };
 }
 
@@ -108,11 +111,11 @@ export function gradient(vae, x, epsilon, { beta = 1, mistake = "none" } = {}) {
     h,
   );
   const gradients = [
-    weights(dH, input, count),
-    weights(dMean, h, count),
-    weights(dLog, h, count),
-    weights(dG, z, count),
-    weights(dLogits, g, count),
+    weightGradient(dH, input, count),
+    weightGradient(dMean, h, count),
+    weightGradient(dLog, h, count),
+    weightGradient(dG, z, count),
+    weightGradient(dLogits, g, count),
   ];
   return { ...pass, gradients };
 }
@@ -122,11 +125,11 @@ const back = (d, { kernel, bias }) =>
   multiply(d, transpose(kernel, bias.length), bias.length);
 const throughTanh = (d, h) => d.map((value, i) => value * (1 - h[i] ** 2));
 // The gradient of a layer's weights: Dᵀ·H, and the sum of D
-function weights(d, h, count) {
+function weightGradient(d, h, count) {
   const columns = transpose(d, count);
   const units = d.length / count;
   const bias = Float64Array.from({ length: units }, (_, j) =>
-    columns.subarray(j * count, (j + 1) * count).reduce((sum, value) => sum + value, 0),
+    row(columns, j, count).reduce((sum, value) => sum + value, 0),
   );
   return { kernel: multiply(columns, transpose(h, count), count), bias };
 }
@@ -139,11 +142,10 @@ function transpose(matrix, rows) {
   return turned;
 }
 
-// RMSprop with momentum, as in Keras: the step is the gradient divided by the root of its
-// mean square
+// RMSprop with momentum, as in Keras: the step is the gradient divided by the root of a
+// running mean of its square
 export class RMSprop {
-  constructor(layers, momentum = 0.9) {
-    this.momentum = momentum;
+  constructor(layers) {
     this.weights = layers.flatMap(({ kernel, bias }) => [kernel, bias]);
     this.squares = this.weights.map((values) => new Float64Array(values.length));
     this.steps = this.weights.map((values) => new Float64Array(values.length));
@@ -151,11 +153,11 @@ export class RMSprop {
   update(gradients, rate) {
     const all = gradients.flatMap(({ kernel, bias }) => [kernel, bias]);
     for (const [k, values] of this.weights.entries()) {
-      const [slope, square, step] = [all[k], this.squares[k], this.steps[k]];
+      const [gradient, square, step] = [all[k], this.squares[k], this.steps[k]];
       for (let i = 0; i < values.length; i++) {
-        square[i] = 0.9 * square[i] + 0.1 * slope[i] ** 2;
-        const size = (rate * slope[i]) / Math.sqrt(square[i] + 1e-7);
-        step[i] = this.momentum * step[i] + size;
+        square[i] = 0.9 * square[i] + 0.1 * gradient[i] ** 2;
+        const size = (rate * gradient[i]) / Math.sqrt(square[i] + 1e-7);
+        step[i] = MOMENTUM * step[i] + size;
         values[i] -= step[i];
       }
     }

@@ -1,5 +1,6 @@
 // Step 5: the loss, and what is true
 
+import { nats, tenth } from "./format.js";
 import { makeCells, posterior } from "./posterior.js";
 import { inSlices } from "./slices.js";
 import {
@@ -16,7 +17,7 @@ import {
 import { floats } from "./unpack.js";
 import {
   decode,
-  gauss,
+  normals,
   klDivergence,
   reconstructionLoss,
   reparameterize,
@@ -26,7 +27,7 @@ const DRAWS = 1000; // z that the mean loss is taken over …
 const PER_FRAME = 40; // … a few at a time, so that strokes stay smooth
 const noises = {}; // the same ε for all images, so that the mean does not flicker
 export function noiseOf(latentDim) {
-  noises[latentDim] ??= Array.from({ length: DRAWS }, () => gauss(latentDim));
+  noises[latentDim] ??= Array.from({ length: DRAWS }, () => normals(latentDim));
   return noises[latentDim];
 }
 
@@ -35,9 +36,10 @@ export async function computeCells() {
   for (;;) {
     const model = [state.model, ...models].find(({ grid, cells }) => grid && !cells);
     if (!model) return;
-    const { size, side, softplus } = model.grid;
-    const cells = { size, side, softplus: softplus && floats(softplus) };
-    model.cells = await inSlices(makeCells(model, cells));
+    const { grid } = model;
+    const softplus = grid.softplus && floats(grid.softplus);
+    const cells = await inSlices(makeCells(model, { ...grid, softplus }));
+    if (model.grid === grid) model.cells = cells; // It may have trained on meanwhile.
     show();
   }
 }
@@ -63,8 +65,6 @@ function drawLosses() {
   show();
 }
 
-export const nats = (value) => value.toFixed(1).replace("-", "−");
-const tenth = (value) => Math.round(10 * value) / 10;
 const setTexts = (numbers) => {
   for (const [id, text] of Object.entries(numbers)) $(id).textContent = text;
 };
@@ -73,7 +73,8 @@ export function showLoss() {
   const { model, q, shown, z } = state;
   $("losses").hidden = $("identity").hidden = covered();
   $("identity").hidden ||= model.latentDim !== 2;
-  $("split").hidden = !state.search?.gap;
+  $("split").hidden = $("dashed").hidden = !state.search?.gap;
+  $("framed").hidden = !$("dashed").hidden;
   if (!q) {
     const dashes = [
       "reconstruction-loss",
@@ -84,7 +85,7 @@ export function showLoss() {
       "total-here",
     ];
     for (const id of [...dashes, "bound", "truth", "gap"]) $(id).textContent = "–";
-    setTexts({ error: "", "kl-price": "KL", size: "", PNG: "" });
+    setTexts({ error: "", "kl-price": "KL", size: "\u00a0", PNG: "" });
     return;
   }
   drawLosses();
@@ -125,13 +126,16 @@ export function showLoss() {
 let measured = null; // the image whose PNG was compressed last
 function showSize(bound) {
   const bits = bound / Math.log(2);
-  const whole = (value) => Math.ceil(value).toLocaleString("en").replace("-", "−");
+  const whole = (value) =>
+    value < 1e6 ? Math.ceil(value).toLocaleString("en") : nats(value);
+  const full = state.model.beta === 1 ? "" : "with β = 1, ";
   $("size").textContent =
-    `${nats(bound)} nats = ${whole(bits)} bits = ${whole(bits / 8)} bytes`;
+    `${full}${nats(bound)} nats = ${whole(bits)} bits = ${whole(bits / 8)} bytes`;
   if (measured === state.shown || channels === 3) return;
   measured = state.shown;
   sizeOfPNG(measured.x).then((bytes) => {
-    if (measured === state.shown) $("PNG").textContent = `; as a PNG, ${whole(bytes)}`;
+    if (measured === state.shown)
+      $("PNG").textContent = `; as a PNG, ${whole(bytes)} bytes`;
   });
 }
 

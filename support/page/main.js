@@ -1,7 +1,8 @@
 // What is drawn in every frame, what depends on the data set, and how the page opens
 
 import { setEnd } from "./between.js";
-import { fit, heldOut, paint, sheet } from "./canvas.js";
+import { fit, pageImage, paint, sheet } from "./canvas.js";
+import { decimal } from "./format.js";
 import { choose, drawPad, takeDrawing } from "./image.js";
 import { computeCells, findTruth, showLoss } from "./loss.js";
 import { addModel, describeModel, switchTo } from "./models.js";
@@ -27,23 +28,27 @@ import {
   state,
 } from "./state.js";
 
-painters.push(takeDrawing, encodeNearZ, findTruth, drawPad, drawPlane, drawLens);
-painters.push(drawDisc, showImages, showNumbers, showLoss, followSearch);
+painters.push(takeDrawing, encodeNearZ, findTruth, followSearch, drawPad, drawPlane);
+painters.push(drawLens, drawDisc, showImages, showNumbers, showLoss);
 
 // Without an image of step 1, the one near z
 function encodeNearZ() {
   const near = state.chosen || !state.hovering ? -1 : nearest();
-  const subject = near < 0 ? state.chosen : heldOut(near);
+  const subject = near < 0 ? state.chosen : pageImage(near);
   if (subject !== state.shown) encodeImage(subject);
 }
 
-const rounded = (value) => value.toFixed(2).replace("-", "−");
+function rounded(value) {
+  const small = Math.abs(value) < 0.01 && Math.abs(value) > 1e-4;
+  return decimal(value, small ? 4 : 2);
+}
 const pair = (z) => `(${state.model.dims.map((i) => rounded(z[i])).join(", ")})`;
 
 function showImages() {
   const { input, shown, z } = state;
   paint($("picture"), image(z));
-  $("name").textContent = shown ? `, ${shown.name}` : "";
+  const near = shown === state.chosen ? "" : ", close to z";
+  $("name").textContent = shown ? `, ${shown.name}${near}` : "";
   if (shown) {
     paint($("input"), input);
     paint($("original"), shown.x);
@@ -52,10 +57,13 @@ function showImages() {
   }
 }
 
+// Where z comes from, and so the decoded image
 const WHERE = {
-  pointer: "z is where you point.",
-  slider: "z is where you put it.",
-  motion: "z moves by itself.",
+  cloud: ["Point at the map.", "decoded from z"],
+  nowhere: ["Point at the map.", "decoded from z"],
+  pointer: ["z is where you point.", "decoded where you point"],
+  slider: ["z is where you put it.", "decoded where you put z"],
+  motion: ["z moves by itself.", "decoded on the tour"],
 };
 function showNumbers() {
   const { epsilon, model, q, source, z } = state;
@@ -63,8 +71,9 @@ function showNumbers() {
   $("z").value = `${index && `z${index} = `}${pair(z)}`;
   const attached = q !== null && source === "cloud" && !covered();
   $("where").textContent = attached
-    ? `z = z_mean + σ·ε. Drag ε${index} = ${pair(epsilon)}.`
-    : (WHERE[source] ?? "Point at the map.");
+    ? `z = z_mean + σ·ε. Drag ε${index} ${pair(epsilon)}.`
+    : WHERE[source][0];
+  $("decoded").textContent = WHERE[source][1];
   $("back").hidden = q === null || source === "cloud" || covered();
   for (const slider of $("sliders").querySelectorAll("input")) {
     slider.value = z[slider.dataset.dim];
@@ -76,22 +85,20 @@ function showNumbers() {
   $("cloud").hidden = q === null || covered();
   $("belief").value = q
     ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma)}`
-    : "Each dot on the map is an image.";
-  if (covered()) $("belief").value = "Covered while you search.";
+    : "Each dot on the map is an image: click one.";
+  if (covered()) $("belief").value = "The encoder's cloud is hidden while you search.";
 }
 
 // What depends on the data set
 
 for (const id of ["picture", "input", "original"]) fit($(id));
-fit($("row"), 9);
-for (const id of ["sheet", "cloud-sheet"]) fit($(id), 4, 4);
 const [article, what] = known.centered ? ["a", "digit"] : ["an", "image"];
 $("invitation").textContent =
   channels === 1
     ? `Draw ${article} ${what}. The encoder turns it into a small cloud on the map; the decoder turns points into ${what}s.`
     : `Pick an image. The encoder turns it into a small cloud on the map; the decoder turns points into images.`;
 $("howto").textContent =
-  channels === 1 ? "– draw, open or pick one" : "– open or pick one";
+  channels === 1 ? "– draw, open, or click a dot" : "– open one, or click a dot";
 $("numbers").textContent = pixels.toLocaleString("en");
 $("fitting").textContent = known.centered
   ? "Like MNIST's digits, drawings are scaled to 20 × 20 pixels and centered by mass in 28 × 28."
@@ -126,9 +133,9 @@ async function open() {
   await sheet.decode();
   addPicks();
   addOwn();
-  choose(heldOut(known.picks[0]));
-  setEnd("A", heldOut(known.picks[0]));
-  setEnd("B", heldOut(known.picks[1]));
+  choose(pageImage(known.picks[0]));
+  setEnd("A", pageImage(known.picks[0]));
+  setEnd("B", pageImage(known.picks[1]));
   showSheets();
   if (!calm.matches) startTour();
   show();
@@ -142,8 +149,19 @@ function endOpening() {
   show();
 }
 // In the capturing phase: before what the touch or the key does
-for (const type of ["pointerdown", "keydown"]) {
+for (const type of ["pointerdown", "keydown", "drop"]) {
   document.addEventListener(type, endOpening, { capture: true });
 }
 plane.addEventListener("pointerenter", endOpening, { capture: true });
+
+// Formulas fold when something else is touched, or with Escape.
+function fold(except) {
+  for (const details of document.querySelectorAll("details[open]")) {
+    if (!details.contains(except)) details.open = false;
+  }
+}
+document.addEventListener("pointerdown", (event) => fold(event.target));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") fold(null);
+});
 open();

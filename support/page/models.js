@@ -2,7 +2,7 @@
 
 import { encodeEnds } from "./between.js";
 import { halt, moveTo } from "./motion.js";
-import { showClouds, showSheets } from "./prior.js";
+import { markSheets, showClouds, showSheets } from "./prior.js";
 import { endSearch } from "./search.js";
 import { $, attach, encodeImage, redraw, show, state } from "./state.js";
 
@@ -34,17 +34,20 @@ export function switchTo(model) {
 
 // The same image and the same draws of the prior, after the model has changed
 export function refresh() {
-  const { marks, shown } = state;
+  const { sheetsMarked, shown } = state;
   encodeEnds();
   encodeImage(shown);
-  showSheets(marks);
+  if (state.search) state.search.best = null;
+  showSheets();
+  if (sheetsMarked) markSheets();
   if (state.source === "cloud") attach();
   redraw();
 }
 
 export function describeModel() {
   const { latentDim } = state.model;
-  $("true").disabled = latentDim !== 2;
+  $("true").disabled = $("find-section").hidden = latentDim !== 2;
+  if (latentDim !== 2) $("true").checked = false;
   addSliders();
 }
 

@@ -1,6 +1,7 @@
 // z that moves by itself. tick(seconds) is called for every frame of the screen.
 
 import { $, attach, calm, redraw, show, state } from "./state.js";
+import { mix } from "./vae.js";
 
 const TAIL = 90; // frames
 
@@ -47,7 +48,7 @@ export function startWalk(places, seconds) {
     const position = (passed / seconds) * places.length;
     const [i, t] = [Math.floor(position), position % 1];
     const [from, to] = [places[i % places.length], places[(i + 1) % places.length]];
-    const z = from.map((value, k) => (1 - t) * value + t * to[k]);
+    const z = mix(from, to, t);
     moveTo(z, "motion");
     state.tail = [...state.tail.slice(-TAIL), z];
   });

@@ -1,28 +1,31 @@
 // Step 3: z, by hand or drawn at random
 
-import { heldOut } from "./canvas.js";
+import { pageImage } from "./canvas.js";
 import { choose } from "./image.js";
 import { halt, moveTo, start, startWalk } from "./motion.js";
 import { nearest, plane, style } from "./plane.js";
-import { $, attach, calm, redraw, show, state } from "./state.js";
-import { normal } from "./vae.js";
+import { $, attach, calm, covered, redraw, show, state } from "./state.js";
+import { normal, row } from "./vae.js";
 
 const PER_SECOND = 5; // z drawn from q(z|x) per second
+const MARKS = 200; // of them that stay on the map
 const TOUR = 20; // seconds
 
+// Where a pointer is on a square canvas, from −1 to 1 along both axes
+function placeOn(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    (2 * (event.clientX - box.left)) / box.width - 1,
+    1 - (2 * (event.clientY - box.top)) / box.height,
+  ];
+}
 // The z at a place of the plane; its other dimensions stay
-function zAt(across, up) {
-  const z = state.z.slice();
-  [z[state.model.dims[0]], z[state.model.dims[1]]] = [across, up];
-  return z;
+function zAt(right, up) {
+  const { dims } = state.model;
+  return state.z.with(dims[0], right).with(dims[1], up);
 }
 function pointedAt(event) {
-  const box = plane.getBoundingClientRect();
-  const { reach } = state.model;
-  return zAt(
-    reach * ((2 * (event.clientX - box.left)) / box.width - 1),
-    reach * (1 - (2 * (event.clientY - box.top)) / box.height),
-  );
+  return zAt(...placeOn(plane, event).map((value) => state.model.reach * value));
 }
 let press = null; // where the pointer went down, and what z was before
 plane.addEventListener("pointerdown", (event) => {
@@ -52,21 +55,20 @@ plane.addEventListener("lostpointercapture", () => {
 });
 // After a touch, z stays; there is a button that takes it back.
 plane.addEventListener("pointerleave", (event) => {
-  if (event.pointerType !== "mouse" || state.motion || !state.chosen) return;
+  if (event.pointerType === "mouse" && !state.motion && state.chosen) returnToImage();
+});
+$("back").addEventListener("click", returnToImage);
+function returnToImage() {
   state.hovering = false;
+  if (covered() && state.search.best) moveTo(state.search.best.z, "nowhere");
   attach();
   show();
-});
-$("back").addEventListener("click", () => {
-  state.hovering = false;
-  attach();
-  show();
-});
+}
 function pickNearest() {
   const i = nearest();
-  if (i >= 0) choose(heldOut(i));
+  if (i >= 0) choose(pageImage(i));
 }
-export const ARROWS = {
+const ARROWS = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],
   ArrowUp: [0, 1],
@@ -88,16 +90,25 @@ plane.addEventListener("keydown", (event) => {
 export function startTour() {
   const { tour, latentDim } = state.model;
   const stops = Array.from({ length: tour.length / latentDim }, (_, i) =>
-    Float64Array.from(tour.subarray(i * latentDim, (i + 1) * latentDim)),
+    Float64Array.from(row(tour, i, latentDim)),
   );
   startWalk(stops, TOUR);
 }
 $("tour").addEventListener("click", startTour);
-for (const id of ["grid", "true"]) $(id).addEventListener("change", redraw);
+// One or the other on the map
+for (const [id, other] of [
+  ["grid", "true"],
+  ["true", "grid"],
+]) {
+  $(id).addEventListener("change", () => {
+    $(other).checked = false;
+    redraw();
+  });
+}
 
 // ε, in a disc of N(0, I)
 
-export const disc = $("epsilon");
+const disc = $("epsilon");
 const EXTENT = 3; // standard deviations from the middle of the disc to its edge
 function setEpsilon(right, up) {
   halt();
@@ -109,11 +120,7 @@ function setEpsilon(right, up) {
   show();
 }
 function followPointer(event) {
-  const box = disc.getBoundingClientRect();
-  setEpsilon(
-    EXTENT * ((2 * (event.clientX - box.left)) / box.width - 1),
-    EXTENT * (1 - (2 * (event.clientY - box.top)) / box.height),
-  );
+  setEpsilon(...placeOn(disc, event).map((value) => EXTENT * value));
 }
 disc.addEventListener("pointerdown", (event) => {
   if (event.button || !event.isPrimary) return;
@@ -156,7 +163,7 @@ export function drawDisc() {
 function drawFromCloud() {
   state.epsilon = state.epsilon.map(normal);
   attach();
-  state.marks.push(state.z);
+  state.marks = [...state.marks.slice(-MARKS), { z: state.z, filled: true }];
   show();
 }
 $("sample").addEventListener("click", () => {
@@ -169,8 +176,7 @@ $("sample").addEventListener("click", () => {
   state.marks = [];
   let draws = 0;
   start((time) => {
-    if (!state.q) halt();
-    if (!state.q || draws > time * PER_SECOND) return;
+    if (draws > time * PER_SECOND) return;
     draws++;
     drawFromCloud();
   });

@@ -1,11 +1,14 @@
 // The ink in a photo of something written. Nothing here needs a browser.
 
+import { boundingBox } from "./ink.js";
+
 const FAINTEST = 0.04; // contrast of ink with the paper
 const NOISE = 7; // the same, in multiples of the paper's own
+const SMALLEST = 0.08; // size of something written, as a share of the photo's
 const STROKE = 0.11; // thickness of strokes, at least, as a share of the digit's size
 
-// gray: values in [0, 1], `width` to a row. Returns the ink of each pixel, from 0 to 1:
-// without the paper, its shadows and specks, and whether the ink was darker than the paper.
+// gray: values in [0, 1], `width` to a row. Returns { ink, dark }: the ink of each pixel, 0
+// to 1, without paper, shadows and specks; and whether it was darker than the paper.
 export function findInk(gray, width) {
   const height = gray.length / width;
   // Most of the photo is paper: is it lighter than halfway?
@@ -20,15 +23,21 @@ export function findInk(gray, width) {
   const below = localMean(value, paper, width, radius);
   const above = value.map((v, i) => v - below[i]);
   const noise = quantile(above.map(Math.abs), 0.5);
-  const written = keepLargest(
-    above.map((v) => (v > Math.max(FAINTEST, NOISE * noise) ? v : 0)),
-    width,
-  );
+  const cut = (least) => above.map((v) => (v > least ? v : 0));
+  // The lines of ruled paper join the ink to the rim, until the cut is above them.
+  const faintest = Math.max(FAINTEST, NOISE * noise);
+  let written = null;
+  for (let least = faintest; written === null && least < 1; least *= 1.3) {
+    written = findPieces(cut(least), width);
+  }
+  written ??= findPieces(cut(faintest), width, true);
+  if (written === null) return { ink: new Float64Array(gray.length), dark };
   const level = quantile(
     written.filter((v) => v > 0),
     0.6,
   );
-  const ink = written.map((v) => Math.min(1, Math.max(0, v / level / 0.5 - 0.4)));
+  // None below a fifth of the ink's level, full from 0.7 of it
+  const ink = written.map((v) => Math.min(1, Math.max(0, (2 * v) / level - 0.4)));
   return { ink: thicken(ink, width), dark };
 }
 
@@ -65,22 +74,25 @@ function localMean(values, weights, width, radius) {
   });
 }
 
-// Only the largest piece of connected ink, and others of at least a tenth of its size. What
-// touches the rim is the edge of a table or a finger, unless there is nothing else.
-function keepLargest(ink, width) {
+// The largest piece of connected ink, and others of at least a tenth of its size, without
+// what touches the rim: the edge of a table, a finger, a shadow. Null if nothing is large.
+function findPieces(ink, width, rim = false) {
   const height = ink.length / width;
   const piece = new Int32Array(ink.length).fill(-1);
   const pieces = [];
   ink.forEach((value, start) => {
     if (value === 0 || piece[start] >= 0) return;
-    const found = { size: 0, rim: false };
+    const found = { size: 0, left: width, right: 0, top: height, bottom: 0 };
     const open = [start];
     piece[start] = pieces.length;
     while (open.length) {
       const i = open.pop();
       const [x, y] = [i % width, Math.floor(i / width)];
       found.size += ink[i];
-      found.rim ||= x === 0 || y === 0 || x === width - 1 || y === height - 1;
+      found.left = Math.min(found.left, x);
+      found.right = Math.max(found.right, x);
+      found.top = Math.min(found.top, y);
+      found.bottom = Math.max(found.bottom, y);
       for (const [dx, dy] of [
         [1, 0],
         [-1, 0],
@@ -96,11 +108,16 @@ function keepLargest(ink, width) {
     }
     pieces.push(found);
   });
-  const free = pieces.filter(({ rim }) => !rim);
-  const usable = free.some(({ size }) => size > 20) ? free : pieces;
-  const largest = Math.max(...usable.map(({ size }) => size));
-  const kept = new Set(usable.filter(({ size }) => size >= largest / 10));
-  return ink.map((value, i) => (value && kept.has(pieces[piece[i]]) ? value : 0));
+  const free = pieces.filter(
+    ({ left, right, top, bottom }) =>
+      rim || (left > 0 && top > 0 && right < width - 1 && bottom < height - 1),
+  );
+  const isLarge = ({ left, right, top, bottom }) =>
+    Math.max(right - left, bottom - top) > SMALLEST * Math.max(width, height);
+  if (!free.some(isLarge)) return null;
+  const largest = free.reduce((most, { size }) => Math.max(most, size), 0);
+  const wanted = new Set(free.filter(({ size }) => size >= largest / 10));
+  return ink.map((value, i) => (value && wanted.has(pieces[piece[i]]) ? value : 0));
 }
 
 // Thin strokes, as of a ballpoint pen, become as thick as MNIST's.
@@ -108,34 +125,31 @@ function thicken(ink, width) {
   const height = ink.length / width;
   const at = (x, y) =>
     x >= 0 && x < width && y >= 0 && y < height ? ink[y * width + x] : 0;
-  let [left, right, top, bottom] = [width, 0, height, 0];
-  let [area, edge] = [0, 0];
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
+  const box = boundingBox(ink, width);
+  if (!box) return ink;
+  let area = 0;
+  let edge = 0;
+  for (let y = box.top; y < box.top + box.height; y++) {
+    for (let x = box.left; x < box.left + box.width; x++) {
       if (at(x, y) < 0.5) continue;
-      [left, right] = [Math.min(left, x), Math.max(right, x)];
-      [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
       area++;
       edge += Number(at(x + 1, y) < 0.5) + Number(at(x - 1, y) < 0.5);
       edge += Number(at(x, y + 1) < 0.5) + Number(at(x, y - 1) < 0.5);
     }
   }
-  const size = Math.max(right - left, bottom - top) + 1;
   // Steps of a pixel's edge make a slanted line longer by up to √2: 4/π on average.
   const thickness = (2 * area) / ((Math.PI / 4) * edge);
+  const size = Math.max(box.width, box.height);
   const radius = Math.round((STROKE * size - thickness) / 2);
-  if (!(radius >= 1)) return ink;
-  const thick = ink.slice();
-  for (let y = top - radius; y <= bottom + radius; y++) {
-    for (let x = left - radius; x <= right + radius; x++) {
-      if (x < 0 || y < 0 || x >= width || y >= height) continue;
-      for (let dy = -radius; dy <= radius; dy++) {
-        const reach = Math.floor(Math.sqrt(radius ** 2 - dy ** 2));
-        for (let dx = -reach; dx <= reach; dx++) {
-          thick[y * width + x] = Math.max(thick[y * width + x], at(x + dx, y + dy));
-        }
+  if (radius < 1) return ink;
+  return ink.map((_, i) => {
+    let most = 0;
+    for (let dy = -radius; dy <= radius; dy++) {
+      const reach = Math.floor(Math.sqrt(radius ** 2 - dy ** 2));
+      for (let dx = -reach; dx <= reach; dx++) {
+        most = Math.max(most, at((i % width) + dx, Math.floor(i / width) + dy));
       }
     }
-  }
-  return thick;
+    return most;
+  });
 }

@@ -1,6 +1,7 @@
 // The map, which is the latent plane: clouds, ellipses, z
 
 import { fit, paint } from "./canvas.js";
+import { nats } from "./format.js";
 import {
   $,
   classOf,
@@ -63,8 +64,13 @@ function outlined(pen, color, thickness, draw) {
 function ellipse(pen, view, center, radii) {
   pen.beginPath();
   pen.ellipse(
-    ...[toLeft(view, center[0]), toTop(view, center[1])],
-    ...[radii[0] * scale(view), radii[1] * scale(view), 0, 0, 2 * Math.PI],
+    toLeft(view, center[0]),
+    toTop(view, center[1]),
+    radii[0] * scale(view),
+    radii[1] * scale(view),
+    0,
+    0,
+    2 * Math.PI,
   );
   pen.stroke();
 }
@@ -99,27 +105,49 @@ function drawDots(pen) {
 }
 
 function drawBackdrop() {
-  const size = plane.width;
-  const { reach, dims, name } = state.model;
-  state.backdrop = document.createElement("canvas");
-  state.backdrop.width = state.backdrop.height = size;
-  const pen = state.backdrop.getContext("2d");
-  if ($("grid").checked) drawTiles(pen);
-  drawDots(pen);
-  pen.lineWidth = size / 600;
-  pen.strokeStyle = style("--ink");
-  pen.setLineDash([size / 100, size / 100]);
+  const tiles = $("grid").checked;
   const view = whole();
-  for (const sigmas of [1, 2]) ellipse(pen, view, [0, 0], [sigmas, sigmas]);
-  for (const [name, x, y] of $("grid").checked ? [] : state.model.names) {
+  state.backdrop = document.createElement("canvas");
+  state.backdrop.width = state.backdrop.height = plane.width;
+  const pen = state.backdrop.getContext("2d");
+  if (tiles) drawTiles(pen);
+  drawDots(pen);
+  drawPrior(pen);
+  if (tiles) return; // Text would be hard to read on them.
+  for (const [name, x, y] of state.model.names) {
     if (state.hidden.has(known.classNames.indexOf(name))) continue;
     const font = { size: 14, weight: "bold" };
     write(pen, name, toLeft(view, x), toTop(view, y), "center", font);
   }
-  write(pen, "1σ of the prior", toLeft(view, 0), toTop(view, 1), "center");
-  write(pen, "2σ", toLeft(view, 0), toTop(view, 2), "center");
+  drawAxes(pen);
+}
+
+// The circles of 1σ and 2σ of the prior
+function drawPrior(pen) {
+  const view = whole();
+  pen.lineWidth = plane.width / 600;
+  pen.strokeStyle = $("grid").checked ? "white" : style("--ink");
+  pen.setLineDash([plane.width / 100, plane.width / 100]);
+  for (const sigmas of [1, 2]) ellipse(pen, view, [0, 0], [sigmas, sigmas]);
+  const roomy = scale(view) > 25 * zoomOf(plane); // pixels for 1σ
+  if ($("grid").checked || !roomy) return;
+  const place = [toLeft(view, 0), toTop(view, -1), toTop(view, -2)];
+  write(pen, "1σ", place[0], place[1], "center");
+  write(pen, "2σ of the prior", place[0], place[2], "center");
+}
+
+// The largest of 1, 2 and 5 times a power of ten that is not greater
+function roundBelow(value) {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  return [5, 2, 1].find((digit) => digit * decade <= value) * decade;
+}
+
+function drawAxes(pen) {
+  const size = plane.width;
+  const { reach, dims } = state.model;
+  const view = whole();
   const edge = size / 40;
-  const step = [1, 2, 5, 10, 20, 50].find((s) => reach / s <= 6) ?? 100;
+  const step = roundBelow(reach / 2.5);
   const last = Math.floor((0.95 * reach) / step) * step;
   for (let value = -last; value <= last; value += step) {
     const text = String(value).replace("-", "−");
@@ -130,10 +158,9 @@ function drawBackdrop() {
   write(pen, `z[${dims[0]}]`, size - edge / 2, size - 2.2 * edge, "right");
   write(pen, `z[${dims[1]}]`, 2 * edge, edge, "left");
   const wide = reach / models[0].reach;
-  if (wide < 0.8 || wide > 1.25) {
-    const text = `${wide.toFixed(1)} times as wide as the map of ${models[0].name}`;
-    if (name !== models[0].name) write(pen, text, size - edge, edge, "right");
-  }
+  if (wide > 0.8 && wide < 1.25) return;
+  const text = `${wide.toFixed(1)} × as wide as with ${models[0].name}`;
+  write(pen, text, size - edge, edge, "right");
 }
 
 // The visible image of the page whose point is close to z, or −1
@@ -156,25 +183,30 @@ export function drawPlane() {
   if (state.truth && $("true").checked && !covered()) drawLandscape(pen);
   pen.drawImage(state.backdrop, 0, 0);
   drawTail(pen);
-  pen.fillStyle = style("--accent");
-  pen.strokeStyle = style("--paper");
-  pen.lineWidth = 1.5 * zoomOf(plane);
-  for (const place of state.marks) {
-    pen.beginPath();
-    pen.arc(left(place), top(place), 4 * zoomOf(plane), 0, 2 * Math.PI);
-    pen.fill();
-    pen.stroke();
-  }
+  drawMarks(pen);
   if (state.q && !covered()) {
     if (state.truth) drawFrame(pen, lensView());
     drawBeliefs(pen, whole());
   }
-  for (const [letter, { z }] of Object.entries(state.ends)) {
+  for (const [letter, { z }] of covered() ? [] : Object.entries(state.ends)) {
     write(pen, letter, left(z), top(z) - size / 40, "center");
   }
   if (state.search?.best) drawFlag(pen, state.search.best.z);
   drawSight(pen, left(state.z), top(state.z), size / 60);
-  if (narrow.matches && state.source !== "cloud") drawInset(pen);
+  if (narrow.matches) drawInset(pen);
+}
+
+// Sampled z, as discs or as rings
+function drawMarks(pen) {
+  pen.lineWidth = 2 * zoomOf(plane);
+  for (const { z, filled } of state.marks) {
+    pen.fillStyle = style(filled ? "--accent" : "--paper");
+    pen.strokeStyle = style(filled ? "--paper" : "--accent");
+    pen.beginPath();
+    pen.arc(left(z), top(z), 4 * zoomOf(plane), 0, 2 * Math.PI);
+    pen.fill();
+    pen.stroke();
+  }
 }
 
 // Where z has just been, fading
@@ -198,18 +230,19 @@ function drawTail(pen) {
 function drawLandscape(pen) {
   const { truth, model } = state;
   const { side, size } = model.cells;
-  if (!truth.landscape) {
+  if (truth.color !== style("--truth")) {
+    truth.color = style("--truth");
     truth.landscape = document.createElement("canvas");
     truth.landscape.width = truth.landscape.height = side;
     const picture = new ImageData(side, side);
     const best = truth.joint.reduce((most, value) => Math.max(most, value), -Infinity);
     const least = truth.joint.reduce((most, value) => Math.min(most, value), Infinity);
-    const [red, green, blue] = style("--truth")
+    const [red, green, blue] = truth.color
       .match(/\w\w/g)
       .map((digits) => parseInt(digits, 16));
     truth.joint.forEach((value, i) => {
       const row = side - 1 - Math.floor(i / side);
-      const shade = 1 - Math.log1p(best - value) / Math.log1p(best - least);
+      const shade = (1 - Math.log1p(best - value) / Math.log1p(best - least)) ** 1.5;
       picture.data.set([red, green, blue, 255 * shade], 4 * (row * side + (i % side)));
     });
     truth.landscape.getContext("2d").putImageData(picture, 0, 0);
@@ -237,11 +270,10 @@ function drawTruth(pen, view) {
   pen.globalAlpha = 1;
 }
 function visibleCells() {
-  const density = ({ size, share }) => share / size ** 2;
   const { leaves } = state.truth;
-  const most = leaves.reduce((best, leaf) => Math.max(best, density(leaf)), 0);
+  const most = leaves.reduce((best, { density }) => Math.max(best, density), 0);
   return leaves
-    .map((leaf) => ({ ...leaf, opacity: density(leaf) / most }))
+    .map((leaf) => ({ ...leaf, opacity: leaf.density / most }))
     .filter(({ opacity }) => opacity > 0.01);
 }
 
@@ -299,10 +331,7 @@ export function drawLens() {
   drawTruth(pen, view);
   drawBeliefs(pen, view);
   drawSight(pen, left(state.z, view), top(state.z, view), lens.width / 30);
-  // A scale: the largest of 1, 2 and 5 times a power of ten that takes a third at most
-  const decade = 10 ** Math.floor(Math.log10(view.reach));
-  const length =
-    [0.5, 0.2, 0.1, 0.05].find((s) => s * decade <= view.reach / 1.5) * decade;
+  const length = roundBelow((2 * view.reach) / 3); // of a scale
   const [from, base] = [lens.width * 0.06, lens.height * 0.94];
   outlined(pen, style("--ink"), 2 * zoomOf(lens), () => {
     pen.beginPath();
@@ -351,7 +380,7 @@ function drawFlag(pen, z) {
 }
 
 // On a phone, where the decoded image is out of sight: it, beside x, in the upper corner
-// that is farther from z
+// that is farther from z, and the loss of a search
 function drawInset(pen) {
   const zoom = Math.max(1, Math.round((80 * zoomOf(plane)) / Math.max(width, height)));
   const tile = fit(document.createElement("canvas"));
@@ -365,22 +394,17 @@ function drawInset(pen) {
     pen.fillStyle = style("--accent");
     pen.fillRect(at, 0, zoom * width + 4, zoom * height + 4);
     pen.drawImage(tile, at + 2, 2, zoom * width, zoom * height);
+    const [middle, below] = [
+      at + (zoom * width) / 2,
+      zoom * height + 12 * zoomOf(plane),
+    ];
+    write(pen, ["decoded", "x"][i], middle, below, "center");
   });
   pen.imageSmoothingEnabled = true;
-  const here = $("search-here").textContent;
-  if (state.search) {
-    write(
-      pen,
-      `${here} nats`,
-      start + wide / 2,
-      zoom * height + 20 * zoomOf(plane),
-      "center",
-      {
-        size: 16,
-        weight: "bold",
-      },
-    );
-  }
+  if (!state.search) return;
+  const place = [start + wide / 2, zoom * height + 32 * zoomOf(plane)];
+  const font = { size: 16, weight: "bold" };
+  write(pen, `${nats(state.search.loss)} nats`, ...place, "center", font);
 }
 
 function resize() {

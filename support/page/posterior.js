@@ -1,7 +1,7 @@
 // The true posterior of a VAE with two latent dimensions, p(z|x) ∝ p(x|z)·p(z): a sum over
 // a grid of square cells, refined where p(z|x) is large. Nothing here needs a browser.
 
-import { dot, multiply, sumSoftplus, through } from "./vae.js";
+import { dot, multiply, row, sumSoftplus, through } from "./vae.js";
 
 const AT_ONCE = 128; // cells computed at once: a row of them
 const COARSE = 0.2; // share of a cell that calls for smaller cells …
@@ -13,7 +13,7 @@ const NEGLIGIBLE = 25; // nats below the best cell
 // x·(K·h + b) − Σ softplus(logits). Σ softplus(logits) of the cells takes seconds, so
 // extras.explore computes it, and this function does if it is not given.
 // Yields now and then. size: of the square around 0 that the side × side cells fill.
-export function* makeCells(vae, { size, side, softplus = null }) {
+export function* makeCells(vae, { size, side, softplus }) {
   const units = vae.decoder.at(-1).kernel.length / vae.decoder.at(-1).bias.length;
   const cells = { size: size / side, side, z: grid([0, 0], size, side), children: {} };
   cells.h = new Float32Array(side ** 2 * units);
@@ -31,7 +31,7 @@ function softplusOf(vae, h) {
   const logits = through(vae.decoder.slice(-1), h);
   const pixels = vae.decoder.at(-1).bias.length;
   return Float64Array.from({ length: logits.length / pixels }, (_, i) =>
-    sumSoftplus(logits.subarray(i * pixels, (i + 1) * pixels)),
+    sumSoftplus(row(logits, i, pixels)),
   );
 }
 
@@ -48,20 +48,20 @@ function grid(center, size, side) {
 
 const logPrior = ([a, b]) => -(a ** 2 + b ** 2) / 2 - Math.log(2 * Math.PI);
 
-// −log p(x), in nats; cells that hold all of p(z|x): [{ z, size, share }]; and
+// −log p(x), in nats; cells that hold all of p(z|x): [{ z, size, share, density }]; and
 // log p(x|z)·p(z) at the middle of every cell of the grid
 export function posterior(vae, cells, x) {
   const { kernel, bias } = vae.decoder.at(-1);
-  const slope = derivative(x, kernel, kernel.length / bias.length); // of x·logits by h
+  const gradient = derivative(x, kernel, kernel.length / bias.length); // of x·logits by h
   const offset = dot(x, bias);
-  const joint = multiply(slope, cells.h, slope.length);
+  const joint = multiply(gradient, cells.h, gradient.length);
   let best = -Infinity;
   for (let i = 0; i < joint.length; i++) {
-    const z = cells.z.subarray(2 * i, 2 * i + 2);
+    const z = row(cells.z, i, 2);
     joint[i] += offset - cells.softplus[i] + logPrior(z);
     best = Math.max(best, joint[i]);
   }
-  const leaf = (joint, z, size, home) => ({
+  const makeLeaf = (joint, z, size, home) => ({
     z,
     size,
     log: joint + 2 * Math.log(size),
@@ -69,24 +69,27 @@ export function posterior(vae, cells, x) {
   });
   let leaves = [];
   joint.forEach((value, i) => {
-    if (value < best - NEGLIGIBLE) return;
-    const z = cells.z.subarray(2 * i, 2 * i + 2);
-    leaves.push(leaf(value, z, cells.size, [cells.children, i]));
+    if (!(value >= best - NEGLIGIBLE)) return;
+    const z = row(cells.z, i, 2);
+    leaves.push(makeLeaf(value, z, cells.size, [cells.children, i]));
   });
   const split = ({ z, size, home: [children, i] }) => {
     children[i] ??= makeChildren(vae, z, size);
     const { z: places, h, softplus, children: below } = children[i];
-    return Array.from(multiply(slope, h, slope.length), (value, k) => {
-      const place = places.subarray(2 * k, 2 * k + 2);
+    return Array.from(multiply(gradient, h, gradient.length), (value, k) => {
+      const place = row(places, k, 2);
       const joint = value + offset - softplus[k] + logPrior(place);
-      return leaf(joint, place, size / 2, [below, k]);
+      return makeLeaf(joint, place, size / 2, [below, k]);
     });
   };
   for (let level = 0; ; level++) {
     const most = leaves.reduce((max, { log }) => Math.max(max, log), -Infinity);
     const sum = leaves.reduce((total, { log }) => total + Math.exp(log - most), 0);
     const logP = most + Math.log(sum);
-    for (const leaf of leaves) leaf.share = Math.exp(leaf.log - logP);
+    for (const leaf of leaves) {
+      leaf.share = Math.exp(leaf.log - logP);
+      leaf.density = leaf.share / leaf.size ** 2;
+    }
     if (Math.exp(most - logP) < COARSE || level === LEVELS) {
       return { negativeLogP: -logP, leaves, joint };
     }

@@ -1,48 +1,64 @@
 // Without any x: z of the prior beside z of the clouds of all images
 
-import { paintTiles } from "./canvas.js";
+import { fit, paintTiles, tileAt } from "./canvas.js";
 import { measureClouds } from "./clouds.js";
-import { nats } from "./loss.js";
-import { halt } from "./motion.js";
+import { nats, tenth } from "./format.js";
+import { halt, moveTo } from "./motion.js";
 import { inSlices } from "./slices.js";
 import { $, count, image, point, show, state } from "./state.js";
-import { gauss, reparameterize } from "./vae.js";
+import { normals, reparameterize, row } from "./vae.js";
 
 const SIDE = 4; // tiles along either edge of a sheet
-const draws = {}; // by the number of dimensions: { noise, clouds, more noise }
-function draw() {
+const samples = {}; // by latentDim: an array of { prior, cloud, epsilon }
+let places = []; // z of the tiles of both sheets
+for (const id of ["sheet", "cloud-sheet"]) fit($(id), SIDE, SIDE);
+
+function sample() {
   const { latentDim } = state.model;
-  draws[latentDim] = Array.from({ length: SIDE ** 2 }, () => ({
-    prior: gauss(latentDim),
+  samples[latentDim] = Array.from({ length: SIDE ** 2 }, () => ({
+    prior: normals(latentDim),
     cloud: Math.floor(count * Math.random()),
-    epsilon: gauss(latentDim),
+    epsilon: normals(latentDim),
   }));
 }
 
-// The same noise for every model, so that what differs is the model. marks: those on the
-// plane; if they are the sheets', they follow.
-let marked = [];
-export function showSheets(marks) {
+// The same noise for every model, so that what differs is the model
+export function showSheets() {
   const { latentDim, logSigmas } = state.model;
-  if (!draws[latentDim]) draw();
-  const prior = draws[latentDim].map((one) => one.prior);
-  const clouds = draws[latentDim].map(({ cloud, epsilon }) => {
-    const z_log_sigma = logSigmas.subarray(cloud * latentDim, (cloud + 1) * latentDim);
+  if (!samples[latentDim]) sample();
+  const prior = samples[latentDim].map((one) => one.prior);
+  const clouds = samples[latentDim].map(({ cloud, epsilon }) => {
+    const z_mean = Float64Array.from(point(cloud));
     return reparameterize(
-      { z_mean: Float64Array.from(point(cloud)), z_log_sigma },
+      { z_mean, z_log_sigma: row(logSigmas, cloud, latentDim) },
       epsilon,
     );
   });
   paintTiles($("sheet"), prior.map(image), SIDE);
   paintTiles($("cloud-sheet"), clouds.map(image), SIDE);
-  if (marks === marked) state.marks = marked = [...prior, ...clouds];
+  places = [...prior, ...clouds];
+}
+// Show where the tiles of both sheets lie on the plane.
+export function markSheets() {
+  state.marks = places.map((z, i) => ({ z, filled: i < SIDE ** 2 }));
+  state.sheetsMarked = true;
+  show();
+}
+// A click on a picture puts z there.
+for (const [id, first] of [
+  ["sheet", 0],
+  ["cloud-sheet", SIDE ** 2],
+]) {
+  $(id).addEventListener("click", (event) => {
+    halt();
+    moveTo(places[first + tileAt(event, SIDE, SIDE)], "slider");
+  });
 }
 $("dream").addEventListener("click", () => {
   halt();
-  draw();
-  state.marks = marked = [];
-  showSheets(marked);
-  show();
+  sample();
+  showSheets();
+  markSheets();
 });
 
 const percent = (share) => `${Math.round(100 * share)} %`;
@@ -51,7 +67,10 @@ export async function showClouds() {
   if (!model.clouds) {
     $("beyond").textContent = $("mutual").textContent = "…";
     const { points, logSigmas, latentDim, dims } = model;
-    const clouds = { z_mean: points, z_log_sigma: logSigmas };
+    const clouds = {
+      z_mean: Float64Array.from(points),
+      z_log_sigma: Float64Array.from(logSigmas),
+    };
     const measured = await inSlices(measureClouds(clouds, latentDim, dims));
     if (model.points === points) model.clouds = measured;
     if (state.model !== model || !model.clouds) return;
@@ -59,7 +78,7 @@ export async function showClouds() {
   const { beyond, kl, information } = model.clouds;
   $("beyond").textContent =
     `beyond 2σ: ${percent(beyond)} of the clouds, ${percent(Math.exp(-2))} of the prior`;
-  const rounded = [kl, information].map((value) => Math.round(10 * value) / 10);
+  const [all, known] = [tenth(kl), tenth(information)];
   $("mutual").textContent =
-    `mean KL ${nats(rounded[0])} = information ${nats(rounded[1])} + mismatch ${nats(rounded[0] - rounded[1])}`;
+    `mean KL ${nats(all)} = information ${nats(known)} + mismatch ${nats(all - known)}`;
 }

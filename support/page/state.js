@@ -1,7 +1,7 @@
 // What the page knows, and the one object that holds what it shows.
 
 import { floats, unpack } from "./unpack.js";
-import { corrupt, decode, encode, gauss, reparameterize, sigmoid } from "./vae.js";
+import { corrupt, decode, encode, normals, reparameterize, sigmoid } from "./vae.js";
 
 export const $ = (id) => document.getElementById(id);
 export const known = JSON.parse($("data").textContent);
@@ -23,7 +23,7 @@ export const count = models[0].points.length / models[0].latentDim;
 export const state = {
   model: models[0],
   z: new Float64Array(models[0].latentDim), // what the decoder draws
-  source: "cloud", // of z: "cloud" (z = z_mean + σ·ε), "pointer", "slider" or "motion"
+  source: "cloud", // of z: "cloud" (z = z_mean + σ·ε), or a key of WHERE in main.js
   chosen: null, // the image of step 1: { x, name, and the index of one of the page's }
   shown: null, // that, or, if none is chosen, the page's image near the pointer
   input: null, // its pixels with noise: the encoder's input
@@ -31,9 +31,10 @@ export const state = {
   epsilon: new Float64Array(models[0].latentDim), // kept when the image changes
   draws: null, // losses of z drawn from q: { count, sum, squares }
   truth: null, // the true posterior: { negativeLogP, leaves, joint }
-  search: null, // for z by hand: { begun, best: { z, loss, seconds }, answered }
+  search: null, // for z by hand: see search.js
   hovering: false, // whether the pointer or the keys choose the image shown
-  marks: [], // the z drawn so far
+  marks: [], // sampled z: { z, filled }
+  sheetsMarked: false, // whether they are those of the sheets
   tail: [], // where z has just been
   motion: null, // what moves z by itself
   strokes: [], // on the pad
@@ -51,19 +52,22 @@ export const point = (i) => {
 };
 export const classOf = (i) => (known.labels ? known.labels[i] : 0);
 
-// Pixels that a VAE trained with --binarize can know: 0 or 1
+// Pixels that a VAE trained with --binarize can know: 0 or 1. The thresholds are fixed, so
+// that an image always gives the same pixels.
 const thresholds = Float64Array.from({ length: pixels }, Math.random);
 export function asTrained(x) {
   if (!state.model.binarize) return x;
   return x.map((value, i) => Number(thresholds[i] < value));
 }
 
-const noise = gauss(pixels);
+const noise = normals(pixels);
 export function encodeImage(subject) {
   state.shown = subject;
   state.q = state.input = state.truth = null;
   state.draws = { count: 0, sum: 0, squares: 0 };
   state.marks = [];
+  state.sheetsMarked = false;
+  if (state.search) state.search.gap = null;
   if (!subject) return;
   state.input = corrupt(subject.x, Number($("noise").value), noise);
   state.q = encode(state.model, state.input);
@@ -71,7 +75,7 @@ export function encodeImage(subject) {
 
 // z = z_mean + σ·ε, of the image shown
 export function attach() {
-  if (!state.q) return;
+  if (!state.q || covered()) return;
   state.z = reparameterize(state.q, state.epsilon);
   state.source = "cloud";
 }

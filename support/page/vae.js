@@ -11,11 +11,14 @@ const ACTIVATIONS = {
 };
 export const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 
-export function dot(h, matrix, start = 0) {
+export function dot(a, b) {
   let sum = 0;
-  for (let i = 0; i < h.length; i++) sum += h[i] * matrix[start + i];
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;
 }
+
+// Row i of a matrix of such rows
+export const row = (matrix, i, length) => matrix.subarray(i * length, (i + 1) * length);
 
 // A·Bᵀ: the dot products of all rows of A with all rows of B, `inner` numbers each. Four
 // rows of B at a time, so that each number of A is fetched once for four products.
@@ -71,7 +74,7 @@ export function normal() {
   return radius * Math.cos(2 * Math.PI * Math.random());
 }
 
-export const gauss = (length) => Float64Array.from({ length }, normal);
+export const normals = (length) => Float64Array.from({ length }, normal);
 
 // Sampling: q(z|x), ε → z = z_mean + σ·ε
 export function reparameterize({ z_mean, z_log_sigma }, epsilon) {
@@ -104,13 +107,8 @@ export function klDivergence({ z_mean, z_log_sigma }) {
   }, 0);
 }
 
-// Points on the straight line from one z to another, including both
-export function interpolate(from, to, count) {
-  return Array.from({ length: count }, (_, step) => {
-    const t = step / (count - 1);
-    return from.map((value, i) => (1 - t) * value + t * to[i]);
-  });
-}
+// A point between two z
+export const mix = (from, to, t) => from.map((value, i) => (1 - t) * value + t * to[i]);
 
 // Noise added to what the encoder sees, clipped to [0, 1]
 export function corrupt(x, noise, epsilon) {
