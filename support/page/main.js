@@ -38,11 +38,12 @@ function encodeNearZ() {
   if (subject !== state.shown) encodeImage(subject);
 }
 
-function rounded(value) {
-  const small = Math.abs(value) < 0.01 && Math.abs(value) > 1e-4;
-  return decimal(value, small ? 4 : 2);
-}
-const pair = (z) => `(${state.model.dims.map((i) => rounded(z[i])).join(", ")})`;
+// A small σ is not 0.
+const digitsOf = (value) => (value < 0.01 && value > 1e-4 ? 4 : 2);
+const pair = (values, digits = () => 2) => {
+  const texts = state.model.dims.map((i) => decimal(values[i], digits(values[i])));
+  return `(${texts.join(", ")})`;
+};
 
 function showImages() {
   const { input, shown, z } = state;
@@ -84,7 +85,7 @@ function showNumbers() {
   const sigma = q?.z_log_sigma.map(Math.exp);
   $("cloud").hidden = q === null || covered();
   $("belief").value = q
-    ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma)}`
+    ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma, digitsOf)}`
     : "Each dot on the map is an image: click one.";
   if (covered()) $("belief").value = "The encoder's cloud is hidden while you search.";
 }

@@ -245,7 +245,7 @@ for (const id of ["own-beta", "mistake"]) {
     since = steps; // with the full rate again
     changes.push(losses.length);
     $("hint").textContent =
-      $("mistake").value === "none" ? "" : ". The panels below have no mistake.";
+      $("mistake").value === "none" ? "" : "; the panels make no mistake";
     if (!training) lookAgain();
   });
 }
