@@ -2,14 +2,16 @@
 
 import { setEnd } from "./between.js";
 import { fit, pageImage, paint, sheet } from "./canvas.js";
+import { addOwn, leaveOwn } from "./controls.js";
 import { decimal } from "./format.js";
 import { choose, drawPad, takeDrawing } from "./image.js";
 import { computeCells, findTruth, showLoss } from "./loss.js";
 import { addModel, describeModel, switchTo } from "./models.js";
 import { halt } from "./motion.js";
 import { drawDisc, startTour } from "./moves.js";
-import { addOwn, leaveOwn } from "./own.js";
-import { classColor, drawLens, drawPlane, nearest, plane } from "./plane.js";
+import { drawLens } from "./lens.js";
+import { classColor, plane } from "./pen.js";
+import { drawPlane, nearest } from "./plane.js";
 import { showClouds, showSheets } from "./prior.js";
 import { addPicks, followSearch } from "./search.js";
 import {

@@ -3,7 +3,8 @@
 import { pageImage } from "./canvas.js";
 import { choose } from "./image.js";
 import { halt, moveTo, start, startWalk } from "./motion.js";
-import { nearest, plane, style } from "./plane.js";
+import { plane, style } from "./pen.js";
+import { nearest } from "./plane.js";
 import { $, attach, calm, covered, redraw, show, state } from "./state.js";
 import { normal, row } from "./vae.js";
 

@@ -5,7 +5,7 @@ import { findBestEllipse } from "./ellipse.js";
 import { choose, clearNoise } from "./image.js";
 import { nats } from "./format.js";
 import { noiseOf } from "./loss.js";
-import { plane } from "./plane.js";
+import { plane } from "./pen.js";
 import { inSlices } from "./slices.js";
 import { $, attach, known, narrow, redraw, state } from "./state.js";
 import { decode, klDivergence, reconstructionLoss, reparameterize } from "./vae.js";
