@@ -135,15 +135,18 @@ def quick_picks(vae: keras.Model, images: Array) -> list[int]:
     """Return four images to search z for by hand.
 
     The encoder is right about the first. The true posterior of the second has another
-    island, of half its mass. About the last two the encoder is most wrong. With more or
-    fewer than two latent dimensions, the first four.
+    island, of half its mass. The encoder is most wrong about the last two. With more
+    than two latent dimensions, the first four.
     """
     if vae.config.latent_dim != 2 or len(images) < 4:
         return [i % len(images) for i in range(4)]
-    grid = Grid(vae, find_reach(vae.encode(images)[0]))
     z_mean, z_log_sigma = (array.astype(float) for array in vae.encode(images))
+    reach = find_reach(z_mean)
+    grid = Grid(vae, reach)
+    inside = np.abs(grid.z).max(axis=1) < 0.9 * reach  # of what the page shows
     gap = np.zeros(len(images))  # KL(q(z|x) ‖ p(z|x)), roughly
     best = np.zeros(len(images))  # −log p(x|z)·p(z) at the best place of the map
+    visible = np.zeros(len(images), bool)  # whether that place is in sight
     lost = np.zeros(len(images))  # nats more than that close to z_mean
     near = np.zeros(len(images))  # mass of p(z|x) close to z_mean …
     far = np.zeros(len(images))  # … and far from it
@@ -155,6 +158,7 @@ def quick_picks(vae: keras.Model, images: Array) -> list[int]:
         log_q = special.log_softmax(-apart / 2, axis=1)
         gap[some] = (np.exp(log_q) * (log_q - log_p)).sum(axis=1)
         best[some] = cost.min(axis=1)
+        visible[some] = inside[cost.argmin(axis=1)]
         away = np.linalg.norm(grid.z - z_mean[some, None], axis=-1)
         width = sigma.max(axis=(1, 2))[:, None] + grid.size / SIDE
         lost[some] = np.where(away < 3 * width, cost, np.inf).min(axis=1) - best[some]
@@ -162,6 +166,7 @@ def quick_picks(vae: keras.Model, images: Array) -> list[int]:
         far[some] = (np.exp(log_p) * (away > 6 * width)).sum(axis=1)
     right = np.where(best <= np.median(best), gap, np.inf).argmin()
     island = np.minimum(near, far).argmax()
+    lost *= visible
     wrong = [i for i in np.argsort(-lost) if i not in (right, island)]
     return [int(i) for i in (right, island, *wrong[:2])]
 

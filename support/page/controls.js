@@ -56,7 +56,7 @@ function drawCurve() {
     pen.strokeStyle = style(color);
     pen.beginPath();
     values.forEach((value, i) => {
-      const height = (value - least) / Math.max(1e-9, most - least);
+      const height = (value - least) / Math.max(most - least, most / 20, 1e-9);
       pen.lineTo(across(i), (0.92 - 0.84 * height) * curve.height);
     });
     pen.stroke();
@@ -114,7 +114,7 @@ for (const id of ["own-beta", "mistake"]) {
     own.since = own.steps; // with the full rate again
     own.changes.push(own.losses.length);
     $("hint").textContent =
-      $("mistake").value === "none" ? "" : "; the panels make no mistake";
+      $("mistake").value === "none" ? "" : "; panels 1 to 5 are correct";
     if (!own.training) lookAgain();
   });
 }

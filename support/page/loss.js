@@ -32,16 +32,20 @@ export function noiseOf(latentDim) {
 }
 
 // The cells of the true posterior: those of the model shown, then the others'
+const nextModel = () =>
+  [state.model, ...models].find(({ grid, cells }) => grid && !cells);
+let computing = false;
 export async function computeCells() {
-  for (;;) {
-    const model = [state.model, ...models].find(({ grid, cells }) => grid && !cells);
-    if (!model) return;
+  if (computing) return; // It comes to this model, too.
+  computing = true;
+  for (let model = nextModel(); model; model = nextModel()) {
     const { grid } = model;
     const softplus = grid.softplus && floats(grid.softplus);
     const cells = await inSlices(makeCells(model, { ...grid, softplus }));
     if (model.grid === grid) model.cells = cells; // It may have trained on meanwhile.
     show();
   }
+  computing = false;
 }
 
 export function findTruth() {
@@ -103,8 +107,9 @@ export function showLoss() {
     error: ` ± ${Math.sqrt(variance / count).toFixed(2)}`,
     here: nats(here),
     "kl-price": model.beta === 1 ? "KL" : `β·KL = ${model.beta} × ${nats(divergence)}`,
-    "kl-here": nats(kl),
-    "total-here": nats(here + kl),
+    // KL is a property of the cloud, not of a z elsewhere.
+    "kl-here": state.source === "cloud" ? nats(kl) : "",
+    "total-here": state.source === "cloud" ? nats(here + kl) : "",
   });
   const bound = tenth(mean + tenth(divergence));
   showSize(bound);
@@ -134,8 +139,7 @@ function showSize(bound) {
   if (measured === state.shown || channels === 3) return;
   measured = state.shown;
   sizeOfPNG(measured.x).then((bytes) => {
-    if (measured === state.shown)
-      $("PNG").textContent = `; as a PNG, ${whole(bytes)} bytes`;
+    if (measured === state.shown) $("PNG").textContent = `; as a PNG, ${whole(bytes)}`;
   });
 }
 

@@ -40,12 +40,10 @@ function encodeNearZ() {
   if (subject !== state.shown) encodeImage(subject);
 }
 
+const pair = (values, text = (value) => decimal(value, 2)) =>
+  `(${state.model.dims.map((i) => text(values[i])).join(", ")})`;
 // A small σ is not 0.
-const digitsOf = (value) => (value < 0.01 && value > 1e-4 ? 4 : 2);
-const pair = (values, digits = () => 2) => {
-  const texts = state.model.dims.map((i) => decimal(values[i], digits(values[i])));
-  return `(${texts.join(", ")})`;
-};
+const widthText = (sigma) => (sigma < 0.01 ? sigma.toPrecision(1) : sigma.toFixed(2));
 
 function showImages() {
   const { input, shown, z } = state;
@@ -87,7 +85,7 @@ function showNumbers() {
   const sigma = q?.z_log_sigma.map(Math.exp);
   $("cloud").hidden = q === null || covered();
   $("belief").value = q
-    ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma, digitsOf)}`
+    ? `z_mean ${pair(q.z_mean)}, σ ${pair(sigma, widthText)}`
     : "Each dot on the map is an image: click one.";
   if (covered()) $("belief").value = "The encoder's cloud is hidden while you search.";
 }

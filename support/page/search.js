@@ -8,7 +8,13 @@ import { noiseOf } from "./loss.js";
 import { plane } from "./pen.js";
 import { inSlices } from "./slices.js";
 import { $, attach, known, narrow, redraw, state } from "./state.js";
-import { decode, klDivergence, reconstructionLoss, reparameterize } from "./vae.js";
+import {
+  decode,
+  dot,
+  klDivergence,
+  reconstructionLoss,
+  reparameterize,
+} from "./vae.js";
 
 function startSearch(subject) {
   clearNoise(); // The encoder searches for the same image.
@@ -19,6 +25,9 @@ function startSearch(subject) {
   state.source = "nowhere";
   state.search = { begun: performance.now(), best: null, answered: false };
   redraw();
+  showPlane();
+}
+function showPlane() {
   if (narrow.matches) plane.scrollIntoView({ block: "center" });
 }
 export function endSearch() {
@@ -28,16 +37,16 @@ export function endSearch() {
   attach();
   redraw();
 }
-// A painter: the loss at this z, and whether it is the best so far
+// A painter: the price of this z, and whether it is the best so far
 export function followSearch() {
-  const { model, search, shown, source, z } = state;
+  const { search, source, z } = state;
   $("search").hidden = search !== null;
   $("searching").hidden = $("stop-search").hidden = search === null;
   $("answer").hidden = $("question").hidden = search?.answered ?? false;
   $("encoder-loss").hidden = !search?.answered;
   $("seek").disabled = state.chosen === null;
   if (!search) return;
-  const loss = reconstructionLoss(shown.x, decode(model, z));
+  const loss = priceOf(z);
   search.loss = loss;
   const better = search.best === null || loss < search.best.loss;
   if (!search.answered && source === "pointer" && better) {
@@ -47,11 +56,16 @@ export function followSearch() {
   if (search.answered && state.truth && search.split !== state.q) splitGap(search);
   const { best } = search;
   $("search-here").textContent = nats(loss);
-  $("search-best").textContent = best
-    ? `${nats(best.loss)}, after ${best.seconds} s`
-    : "–";
-  const encoder = reconstructionLoss(shown.x, decode(model, state.q.z_mean));
+  $("search-best").textContent = best ? nats(best.loss) : "–";
+  $("search-time").textContent = best ? `, after ${best.seconds} s` : "";
+  const encoder = priceOf(state.q.z_mean);
   $("encoder-nats").textContent = nats(encoder);
+  $("verdict").textContent = best?.loss < encoder - 1 ? ": you beat it" : "";
+}
+// −log p(x|z) + ½|z|², which is −log p(x|z)·p(z) but for a constant
+function priceOf(z) {
+  const { model, shown } = state;
+  return reconstructionLoss(shown.x, decode(model, z)) + dot(z, z) / 2;
 }
 
 $("seek").addEventListener("click", () => startSearch(state.chosen));
@@ -62,6 +76,7 @@ $("answer").addEventListener("click", () => {
   $("grid").checked = false;
   attach();
   redraw();
+  showPlane();
 });
 
 // The gap is amortization + approximation: how much better the best ellipse is than the
