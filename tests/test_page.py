@@ -129,7 +129,7 @@ class Page:
         """Move the pointer to a place of the plane. Return the whole z there."""
         self.run(
             "const box = plane.getBoundingClientRect();"
-            "plane.dispatchEvent(new PointerEvent('pointermove', {"
+            "plane.dispatchEvent(new PointerEvent('pointermove', { isPrimary: true,"
             " clientX: box.left + (arguments[0] + 1) / 2 * box.width,"
             " clientY: box.top + (1 - arguments[1]) / 2 * box.height}))",
             *(float(across / self.reach), float(up / self.reach)),
@@ -499,6 +499,7 @@ def test_the_pointer_moves_z_and_leaves_x_alone(page):
     clouds_hold(page, f"class {CLASSES[page.labels[5]]}")
     page.run(touch % "pointerdown")
     page.run("plane.dispatchEvent(new PointerEvent('pointercancel'))")  # it scrolls
+    page.run(touch.replace("isPrimary: true", "isPrimary: false") % "pointermove")
     page.frame()
     clouds_hold(page, f"class {CLASSES[page.labels[5]]}")
 
@@ -730,9 +731,14 @@ def test_train_your_own(make):
         page.wait(end)
         page.run("$('restart').click(); $('train').click()")  # goes on, then pauses
         assert page.element("train").text == "Train"
-    # What is shown is of the model as it is, and holds when another is chosen.
-    page.click("restart")
+    # What is shown is of the model as it is, also after another was chosen meanwhile.
+    page.run("$('restart').click(); $('train').click()")
+    page.wait("/epoch [1-9]/.test($('epoch').value)")
+    for i in (0, -1):
+        page.elements("#models input")[i].click()
     page.wait("state.model.cells && /[0-9]/.test($('mutual').textContent)")
+    there = page.get("encode(state.model, pageImage(0).x).z_mean")
+    np.testing.assert_allclose(page.get("state.model.points")[:2], there, atol=1e-4)
     page.elements("#models input")[0].click()
     page.wait("state.truth")
     z_mean, _ = page.reference.encode(page.images[3:4])

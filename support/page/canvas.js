@@ -45,11 +45,11 @@ export function readPixels(canvas) {
   });
 }
 
-// Draw a picture in the middle of a canvas, with white behind what is transparent.
-export function drawBitmap(bitmap, canvas, scale) {
+// Draw a picture in the middle of a canvas, with a background where it is transparent.
+export function drawBitmap(bitmap, canvas, scale, background) {
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const [wide, high] = [scale * bitmap.width, scale * bitmap.height];
-  pen.fillStyle = "white";
+  pen.fillStyle = background;
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.imageSmoothingQuality = "high";
   const [left, top] = [(canvas.width - wide) / 2, (canvas.height - high) / 2];

@@ -22,10 +22,13 @@ function refreshPage() {
   stopTraining();
   $("epoch").value = "The loss has become NaN. Start over.";
 }
-const hasFiniteLoss = () =>
-  Number.isFinite(own.losses.at(-1).reconstruction + own.losses.at(-1).kl);
+function hasFiniteLoss() {
+  const last = own.losses.at(-1);
+  return last !== undefined && Number.isFinite(last.reconstruction + last.kl);
+}
 
 function showProgress() {
+  if (own.losses.length === 0) return;
   const { reconstruction, kl } = own.losses.at(-1);
   const epoch = epochOf(own.steps);
   const subtracts = $("mistake").value === "sign";
@@ -39,6 +42,8 @@ function showProgress() {
 
 // Both terms, each from its least to its largest value
 const curve = $("curve");
+new ResizeObserver(drawCurve).observe(curve);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCurve);
 function drawCurve() {
   const pen = curve.getContext("2d");
   curve.width = curve.clientWidth * window.devicePixelRatio;
@@ -87,7 +92,7 @@ async function lookAgain() {
   measureAll();
 }
 function measureAll() {
-  if (state.model !== ownModel || !hasFiniteLoss()) return;
+  if (state.model !== ownModel || own.training !== null || !hasFiniteLoss()) return;
   const size = Math.min(GRID * ownModel.reach, FAR);
   ownModel.grid = { size, side: 128, softplus: null };
   showClouds();
@@ -105,6 +110,7 @@ $("restart").addEventListener("click", () => {
   const again = own.training !== null;
   stopTraining();
   startOver();
+  state.source = "cloud"; // where z was may be far off the new map
   if (again) startTraining();
   else lookAgain();
 });
@@ -145,5 +151,7 @@ export function addOwn() {
 }
 export function leaveOwn() {
   $("own").hidden = true;
+  if (own.training === null) return;
   stopTraining();
+  lookAgain();
 }

@@ -13,6 +13,7 @@ import {
   encodeImage,
   height,
   known,
+  pixels,
   say,
   show,
   state,
@@ -24,11 +25,12 @@ export function choose(subject) {
   state.hovering = false;
   if (state.search) state.backdrop = null; // Its dots were dimmed.
   state.search = null;
+  if (!state.inked && subject !== state.chosen) state.strokes = [];
   state.chosen = subject;
   encodeImage(subject);
   attach();
   say("");
-  if (!state.inked) state.strokes = [];
+  latest++;
   $("pick").value = subject?.index === undefined ? "" : subject.index + 1;
   show();
 }
@@ -57,34 +59,44 @@ $("noise").addEventListener("input", applyNoise);
 
 // Files never leave the page. If the model knows centered digits, a photo is cut to its
 // ink; other pictures are cropped around the middle.
+let latest = 0; // counts what was chosen, so that a slow file does not come last
 async function openFile(file) {
+  latest++;
+  const mine = latest;
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    say(`This browser cannot read ${file.name} as an image.`);
+    if (mine === latest) say(`This browser cannot read ${file.name} as an image.`);
     return;
   }
+  if (mine === latest) chooseBitmap(bitmap, file.name);
+  bitmap.close();
+}
+function chooseBitmap(bitmap, name) {
   const asItIs = bitmap.width === width && bitmap.height === height;
   if (known.centered && !asItIs) {
-    const { ink, columns, dark } = inkOf(bitmap);
-    choose({ x: asTrained(center(ink, columns)), name: file.name });
-    const cut = `Cut to the ink${dark ? ", which became white on black" : ""}.`;
-    say(ink.some((value) => value > 0) ? cut : "No ink was found.");
+    const ink = inkOf(bitmap, "white") ?? inkOf(bitmap, "black");
+    const x = ink ? center(ink.ink, ink.columns) : new Float64Array(pixels);
+    choose({ x: asTrained(x), name });
+    const turned = ink?.dark ? ", which became white on black" : "";
+    say(ink ? `Cut to the ink${turned}.` : "No ink was found.");
     return;
   }
   const scale = Math.max(width / bitmap.width, height / bitmap.height);
-  drawBitmap(bitmap, scratch, scale);
-  choose({ x: asTrained(readPixels(scratch)), name: file.name });
+  drawBitmap(bitmap, scratch, scale, "white");
+  choose({ x: asTrained(readPixels(scratch)), name });
 }
 const PHOTO = 400; // pixels along the longer side in which ink is looked for
-function inkOf(bitmap) {
+// background: of what is transparent
+function inkOf(bitmap, background) {
   const scale = PHOTO / Math.max(bitmap.width, bitmap.height);
   const photo = document.createElement("canvas");
   photo.width = Math.max(1, Math.round(scale * bitmap.width));
   photo.height = Math.max(1, Math.round(scale * bitmap.height));
-  drawBitmap(bitmap, photo, scale);
-  return { columns: photo.width, ...findInk(readPixels(photo), photo.width) };
+  drawBitmap(bitmap, photo, scale, background);
+  const found = findInk(readPixels(photo), photo.width);
+  return found && { ...found, columns: photo.width };
 }
 $("file").addEventListener("change", () => {
   if ($("file").files.length) openFile($("file").files[0]);
@@ -178,8 +190,8 @@ if (channels === 1) {
     if (stroking && state.strokes.length > 0 && event.isPrimary) addPlaces(event);
   });
   for (const end of ["pointerup", "pointercancel"]) {
-    document.addEventListener(end, () => {
-      stroking = false;
+    document.addEventListener(end, (event) => {
+      if (event.isPrimary) stroking = false;
     });
   }
 } else {

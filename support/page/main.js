@@ -109,6 +109,7 @@ known.classes.forEach((name, i) => {
   const label = document.createElement("label");
   const box = document.createElement("input");
   box.type = "checkbox";
+  box.autocomplete = "off";
   box.checked = true;
   box.addEventListener("change", () => {
     if (box.checked) state.hidden.delete(i);
@@ -141,7 +142,7 @@ async function open() {
   if (!calm.matches) startTour();
   show();
   await computeCells();
-  showClouds();
+  if (state.model === models[0]) showClouds();
 }
 function endOpening() {
   if (!state.opening) return;

@@ -3,7 +3,7 @@
 import { encodeEnds } from "./between.js";
 import { halt, moveTo } from "./motion.js";
 import { markSheets, showClouds, showSheets } from "./prior.js";
-import { endSearch } from "./search.js";
+import { endSearch, renewBest } from "./search.js";
 import { $, attach, encodeImage, redraw, show, state } from "./state.js";
 
 export function addModel(name, choose) {
@@ -11,6 +11,7 @@ export function addModel(name, choose) {
   const button = document.createElement("input");
   button.type = "radio";
   button.name = "model";
+  button.autocomplete = "off"; // Back and reload would bring back another choice.
   button.checked = $("models").children.length === 0;
   button.addEventListener("change", choose);
   label.append(button, " ", name);
@@ -37,7 +38,7 @@ export function refresh() {
   const { sheetsMarked, shown } = state;
   encodeEnds();
   encodeImage(shown);
-  if (state.search) state.search.best = null;
+  renewBest();
   showSheets();
   if (sheetsMarked) markSheets();
   if (state.source === "cloud") attach();

@@ -38,12 +38,12 @@ plane.addEventListener("pointerdown", (event) => {
   moveTo(pointedAt(event), "pointer");
 });
 plane.addEventListener("pointermove", (event) => {
-  if (state.motion) return;
+  if (state.motion || !event.isPrimary) return;
   state.hovering = true;
   moveTo(pointedAt(event), "pointer");
 });
 plane.addEventListener("pointerup", (event) => {
-  if (!press || state.search) return;
+  if (!press || state.search || !event.isPrimary) return;
   const moved = Math.hypot(event.clientX - press.left, event.clientY - press.top);
   // A finger cannot point at one of 2,000 dots.
   if (moved < 5 && event.pointerType !== "touch") pickNearest();
@@ -162,6 +162,8 @@ export function drawDisc() {
 }
 
 function drawFromCloud() {
+  if (state.sheetsMarked) state.marks = [];
+  state.sheetsMarked = false;
   state.epsilon = state.epsilon.map(normal);
   attach();
   state.marks = [...state.marks.slice(-MARKS), { z: state.z, filled: true }];

@@ -2,7 +2,7 @@
 
 import { pageImage } from "./canvas.js";
 import { build, forward, gradient, layersOf, RMSprop } from "./learn.js";
-import { $, classOf, count, known, pixels } from "./state.js";
+import { $, classOf, count, known, models, pixels } from "./state.js";
 import { encode, normals, row } from "./vae.js";
 
 const LATENT = 2;
@@ -16,7 +16,7 @@ const BLOCK = 50; // images encoded at once
 let images = null; // of the page, one after the other
 export const ownModel = {
   name: "train your own",
-  binarize: false,
+  binarize: models[0].binarize,
   latentDim: LATENT,
   dims: [0, 1],
   names: [],

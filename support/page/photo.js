@@ -8,7 +8,8 @@ const SMALLEST = 0.08; // size of something written, as a share of the photo's
 const STROKE = 0.11; // thickness of strokes, at least, as a share of the digit's size
 
 // gray: values in [0, 1], `width` to a row. Returns { ink, dark }: the ink of each pixel, 0
-// to 1, without paper, shadows and specks; and whether it was darker than the paper.
+// to 1, without paper, shadows and specks; and whether it was darker than the paper. Null
+// if there is none.
 export function findInk(gray, width) {
   const height = gray.length / width;
   // Most of the photo is paper: is it lighter than halfway?
@@ -31,7 +32,7 @@ export function findInk(gray, width) {
     written = findPieces(cut(least), width);
   }
   written ??= findPieces(cut(faintest), width, true);
-  if (written === null) return { ink: new Float64Array(gray.length), dark };
+  if (written === null) return null;
   const level = quantile(
     written.filter((v) => v > 0),
     0.6,

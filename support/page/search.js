@@ -62,6 +62,11 @@ export function followSearch() {
   $("encoder-nats").textContent = nats(encoder);
   $("verdict").textContent = best?.loss < encoder - 1 ? ": you beat it" : "";
 }
+// Of the same place, after the model has changed
+export function renewBest() {
+  const best = state.search?.best;
+  if (best) best.loss = priceOf(best.z);
+}
 // −log p(x|z) + ½|z|², which is −log p(x|z)·p(z) but for a constant
 function priceOf(z) {
   const { model, shown } = state;
