@@ -47,8 +47,8 @@ if test -n "$emoji"; then
     train emoji --data "$emoji" --image-size 32 --color
     python plot_latent.py $(of emoji) --grid --output docs/emoji.jpg
 fi
-python docs/shrink.py docs/*.png docs/film.gif
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
 python -m extras.explore --output docs/explore.html --weights \
     docs/weights/{vae_mnist,beta-0,beta-10}.weights.h5
 python docs/draw.py docs/explore.html docs/{draw.gif,preview.png}
+python docs/shrink.py docs/*.png docs/film.gif

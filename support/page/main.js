@@ -122,7 +122,7 @@ known.classes.forEach((name, i) => {
 });
 
 for (const model of models) {
-  addModel(model.name, () => {
+  addModel(model.name || "as trained", () => {
     leaveOwn();
     switchTo(model);
   });
