@@ -3,6 +3,7 @@
     python generate_grid.py                    the plane, in equal steps from -3 to 3
     python generate_grid.py --quantiles        the plane, in steps of equal probability
     python generate_grid.py --random           random points of the prior N(0, I)
+    python generate_grid.py --random --files new/     and a file of each image
     python generate_grid.py --traverse         one latent dimension per row
 
 The plane is that of plot_latent.py: an image here belongs to the cluster at the same
@@ -30,6 +31,7 @@ class Options(Trained):
     dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
     random: bool = False  # decode random z instead of a plane
     seed: AtLeast0[int] = 0  # of the random z
+    files: cli.NewFolder | None = None  # also write each random image to this folder
     traverse: bool = False  # scan every dimension by itself, the most used first
     image: AtLeast0[int] | None = None  # number of the image to traverse from
     show: bool = False  # open the picture in the browser
@@ -40,6 +42,8 @@ class Options(Trained):
             raise UserError("choose one of --random, --traverse, --range, --quantiles")
         if self.dims and (self.random or self.traverse):
             raise UserError("--dims names a plane: leave out --random and --traverse")
+        if self.files and not self.random:
+            raise UserError("--files is for random images: add --random")
         if self.image is not None and not self.traverse:
             raise UserError("--image is where --traverse starts: add --traverse")
         if self.data and (self.random or self.traverse and self.image is None):
@@ -97,14 +101,18 @@ def scan(
     return figure
 
 
-def sample(vae: VAE, size: int = 20, seed: int = 0) -> Figure:
-    """Return a Figure of size × size images decoded from random z ~ N(0, I)."""
+def sample(vae: VAE, count: int, seed: int = 0) -> np.ndarray:
+    """Return images decoded from random z ~ N(0, I), in [0, 1]."""
     rng = np.random.default_rng(seed)
-    z = rng.standard_normal((size**2, vae.config.latent_dim), "float32")
+    return vae.decode(rng.standard_normal((count, vae.config.latent_dim), "float32"))
+
+
+def show_samples(images: np.ndarray, size: int) -> Figure:
+    """Return a Figure of samples, `size` to a row."""
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(pictures.tile(vae.decode(z), size), cmap="gray", vmin=0, vmax=1)
-    title = f"{size**2:,} draws of z ~ N(0, I), decoded: each pixel's probability"
+    axes.imshow(pictures.tile(images, size), cmap="gray", vmin=0, vmax=1)
+    title = f"{len(images):,} draws of z ~ N(0, I), decoded: each pixel's probability"
     axes.set(title=title, xticks=[], yticks=[])
     return figure
 
@@ -181,7 +189,10 @@ def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
     size = options.size or (13 if options.traverse else 20)
     if options.random:
-        figure = sample(vae, size, options.seed)
+        images = sample(vae, size**2, options.seed)
+        if options.files:
+            pictures.save_images(images, options.files)
+        figure = show_samples(images, size)
     elif options.image is not None:
         z_mean = choose_start(options, vae, settings)
         figure = traverse(vae, size, z_mean, f"z_mean of image {options.image}")

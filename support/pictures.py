@@ -13,10 +13,11 @@ from matplotlib import font_manager, patches, patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import ndimage, special
 
 from support import files
-from support.errors import UserError, note
+from support.errors import UserError, explain, note
 
 # Color-blind readers can tell neighbors such as 4 and 9 apart, too.
 COLORS = [
@@ -170,6 +171,18 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     black = np.zeros((-len(images) % columns, *images.shape[1:]), images.dtype)
     rows = np.concatenate([images, black]).reshape(-1, columns, *images.shape[1:])
     return np.vstack([np.hstack(row) for row in rows])
+
+
+def save_images(images: np.ndarray, folder: str) -> None:
+    """Write images, in [0, 1], as folder/001.png, …; make the folder if necessary."""
+    with explain(f"cannot write into {folder}"):
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    digits = len(str(len(images)))
+    for number, image in enumerate(images, 1):
+        path = pathlib.Path(folder, f"{number:0{digits}}.png")
+        with files.replacing(path) as temporary:
+            Image.fromarray(np.uint8(np.rint(255 * image))).save(temporary, "png")
+    print(f"wrote {len(images):,} images to {folder}")
 
 
 def save_picture(figure: Figure, path: str, show: bool = False) -> None:

@@ -1,6 +1,9 @@
 """The images that a script shows: those held out from a model, or others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from support import data, noise
 from support.errors import UserError, note
@@ -22,6 +25,27 @@ class Shown(Part):
         return "held-out " * self.held_out + "image" + "s" * (len(self.images) > 1)
 
 
+def format_of(settings: dict) -> Format:
+    """Return how to read pictures for a model, from its settings."""
+    shape, config = settings["image_shape"], settings["config"]
+    bits = settings.get("bits")
+    return Format(tuple(shape[:2]), len(shape) == 3, config["background"], bits)
+
+
+def load_files(settings: dict, paths: Sequence[str]) -> np.ndarray:
+    """Return the images in files, (n, H, W) or (n, H, W, 3), as a model knows them.
+
+    settings: those of the model. Raises UserError as `data.read` does.
+    """
+    parts = [data.read(path, format_of(settings)).train.images for path in paths]
+    if any(part.shape[1:] != tuple(settings["image_shape"]) for part in parts):
+        raise UserError(f"{', '.join(paths)}: give pictures, one per file")
+    images = np.concatenate(parts)
+    if settings["config"]["binarize"]:
+        noise.binarize(images, 0)
+    return images
+
+
 def load_images(
     settings: dict, path: str, source: str | None = None, keep_train: bool = False
 ) -> Shown:
@@ -35,9 +59,7 @@ def load_images(
     """
     config, shape = settings["config"], tuple(settings["image_shape"])
     source = source or config["data"]
-    color, background = len(shape) == 3, config["background"]
-    form = Format(shape[:2], color, background, settings.get("bits"))
-    dataset = data.read(source, form)
+    dataset = data.read(source, format_of(settings))
     if dataset.train.images.shape[1:] != shape:
         problem = f"{source} has images of shape {dataset.train.images.shape[1:]}"
         raise UserError(f"{problem}, but {path} needs {shape}: choose other --data")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import bars, save_untrained
+from PIL import Image
 
 import generate_grid
 from support.pictures import quantiles, tile
@@ -35,6 +36,7 @@ def numbers(labels):
         (["--range", 2, "--quantiles"], "choose one of --random"),
         (["--traverse", "--image", 60], "choose from 0 to 59"),
         (["--image", 3], "add --traverse"),
+        (["--files", "new"], "add --random"),
         (["--data", "mnist_sample"], "this picture needs no images"),
         (["--data", "mnist_sample", "--random"], "this picture needs no images"),
         (["--data", "mnist_sample", "--traverse"], "this picture needs no images"),
@@ -132,8 +134,18 @@ def test_a_row_per_dimension_the_most_used_first(draw, five, image):
     assert ("image 7" in axes.get_title()) == (image == 7)
 
 
-def test_random_images_are_decoded_from_numpys_draws(draw, five):
-    axes = draw("--random", "--size", 3, "--seed", 7, weights=five)
+def test_random_images_are_decoded_from_numpys_draws(draw, five, here):
+    command = ["--random", "--size", 3, "--seed", 7]
+    axes = draw(*command, "--size", 4, "--files", "new/er", weights=five)
+    tiles = axes.images[0].get_array().reshape(4, 12, 4, 12).swapaxes(1, 2)
+    paths = sorted(here.joinpath("new", "er").iterdir())
+    assert [path.name for path in paths[::15]] == ["01.png", "16.png"]
+    images = []
+    for path in paths:
+        with Image.open(path) as image:
+            images.append(np.array(image))
+    np.testing.assert_allclose(images, 255 * tiles.reshape(16, 12, 12), atol=0.51)
+    axes = draw(*command, weights=five)
     z = np.random.default_rng(7).standard_normal((9, 5), dtype="float32")
     picture = axes.images[0].get_array()
     expected = tile(load_vae(five)[0].decode(z), 3)
