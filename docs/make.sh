@@ -31,8 +31,7 @@ python generate_grid.py $(of wide) --traverse --output docs/traverse.png
 python -m extras.plot_training $(of vae_mnist) --output docs/training.png
 python -m extras.film docs/weights/moments --output docs/film.gif
 python -m extras.reconstruct $(of denoising) --output docs/denoise.png
-python -m extras.evaluate $(of vae_mnist) --samples 1 --csv docs/weights/images.csv
-python docs/surprising.py docs/weights/{images.csv,vae_mnist.weights.h5} docs/surprising.png
+python -m extras.reconstruct $(of vae_mnist) --odd 10 --output docs/surprising.png
 python docs/planes.py docs/depth.png \
     "one hidden layer of 256=docs/weights/vae_mnist.weights.h5" \
     "two: --hidden 256 256=docs/weights/deep.weights.h5"

@@ -37,11 +37,12 @@ import json
 import math
 
 import numpy as np
-from scipy import spatial, special, stats
+from scipy import spatial, stats
 
 from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import printable, progress
+from support.noise import entropy
 from support.quadrature import integrate
 from support.report import LABELS, NEIGHBORS, print_report, table
 from support.shown import Shown, load_images
@@ -137,16 +138,6 @@ def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | Non
     return None if log_p is None else -(log_p + offset)
 
 
-def entropy(images: np.ndarray) -> np.ndarray:
-    """Return the entropy of the pixels of uint8 images, in nats, shape (n,).
-
-    The pixels are probabilities of white. No decoder has a lower reconstruction loss:
-    the more gray an image, the higher, however well it is redrawn.
-    """
-    x = ops.convert_to_numpy(to_pixels(images))
-    return (special.entr(x) + special.entr(1 - x)).sum(axis=1)
-
-
 def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
     """Return the share of held-out labels that the nearest training images get right.
 
@@ -189,7 +180,7 @@ def image_losses(
         "reconstruction": reconstruction,
         "kl": kl,
         "importance_weighted": estimate,
-        "excess": loss - in_batches(entropy, images),
+        "excess": loss - in_batches(lambda batch: entropy(batch).sum(axis=1), images),
     }
 
 

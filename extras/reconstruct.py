@@ -3,6 +3,7 @@
     python -m extras.reconstruct
     python -m extras.reconstruct --data me.png
     python -m extras.reconstruct --noise 0.5      and between them, what the encoder saw
+    python -m extras.reconstruct --odd 10         the oddest, and what is odd about them
 
 With --noise the encoder sees only noisy images: Gaussian noise of that standard
 deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 
 from support import cli
 from support.cli import AtLeast0, AtLeast1
+from support.errors import UserError
 from support.trained import NewPicture, Trained
+
+COLUMNS = 20  # images side by side
 
 
 @cli.options(__doc__)
@@ -24,7 +28,15 @@ class Options(Trained):
     count: AtLeast1[int] = 10  # images in the picture
     noise: AtLeast0[float] | None = None  # standard deviation; by default, training's
     seed: AtLeast0[int] = 0  # of the noise
+    odd: AtLeast1[int] | None = None  # show so many images that the model finds odd
     show: bool = False  # open the picture in the browser
+
+    def __post_init__(self) -> None:
+        """Raise UserError for options that do not go together."""
+        if self.odd and self.noise is not None:
+            raise UserError("--odd shows clean images: leave out --noise")
+        if self.odd and self.odd > COLUMNS:
+            raise UserError(f"--odd {self.odd}: give {COLUMNS} or less")
 
 
 import numpy as np
@@ -32,11 +44,11 @@ from matplotlib.figure import Figure
 
 from support import pictures
 from support.backend import in_batches, keras, ops, to_pixels
-from support.noise import add_noise
-from support.shown import load_images
-from vae_mnist import load_vae
+from support.errors import printable
+from support.noise import add_noise, entropy
+from support.shown import Shown, load_images
+from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss
 
-COLUMNS = 20  # images side by side
 MAX_HEIGHT = 40  # of a picture, in inches
 
 
@@ -75,9 +87,68 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
+def excess(vae: VAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what makes uint8 images odd, in nats, for z = z_mean.
+
+    The excess of each pixel is its reconstruction loss less its entropy, (n, pixels).
+    The second array, (n,), is its sum plus β·KL.
+    """
+
+    def losses(batch):
+        x = to_pixels(batch)
+        z_mean, z_log_sigma = vae.encoder(x)
+        # Each pixel by itself: the sum over the last axis has one term.
+        terms = reconstruction_loss(x[..., None], vae.decoder(z_mean)[..., None])
+        return terms, vae.config.beta * kl_divergence(z_mean, z_log_sigma)
+
+    terms, kl = in_batches(losses, images)
+    pixels = terms - in_batches(entropy, images)
+    return pixels, pixels.sum(axis=1) + kl
+
+
+def draw_odd(vae: VAE, shown: Shown, count: int) -> tuple[Figure, list[str]]:
+    """Return a Figure of the oddest images, and their names.
+
+    Each stands above its reconstruction and a map of where its excess is.
+    """
+    pixels, total = excess(vae, shown.images)
+    oddest = np.argsort(-total, kind="stable")[:count]
+    images = shown.images[oddest]
+    redrawn = vae.decode(vae.encode(images)[0])
+    maps = pixels[oddest].reshape(*images.shape[:3], -1).sum(axis=-1)
+    aspect = images.shape[1] / images.shape[2]
+    figure = Figure((1 + 1.1 * count, 0.8 + 3.3 * aspect), layout="constrained")
+    axes = figure.subplots(3, count, squeeze=False)
+    for column, i in enumerate(oddest):
+        label = "" if shown.labels is None else shown.class_names[shown.labels[i]]
+        # A long name keeps its end, which tells files of a folder apart.
+        lines = printable(shown.names[i])[-16:], label[:16], f"{total[i]:.0f} nats"
+        text = "\n".join(line for line in lines if line)
+        fonts = pictures.fonts_for("".join(lines))
+        axes[0, column].set_title(text, size=8, parse_math=False, family=fonts)
+        gray = {"cmap": "gray", "vmin": 0}
+        axes[0, column].imshow(images[column], vmax=255, **gray)
+        axes[1, column].imshow(redrawn[column], vmax=1, **gray)
+        heat = axes[2, column].imshow(
+            maps[column], cmap="inferno", vmin=0, vmax=maps.max()
+        )
+    for row, name in zip(axes, ("image", "redrawn", "excess"), strict=True):
+        row[0].set_ylabel(name)
+        for cell in row:
+            cell.set(xticks=[], yticks=[])
+    figure.colorbar(heat, ax=axes[2].tolist(), label="nats per pixel")
+    return figure, [shown.names[i] for i in oddest]
+
+
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    images = load_images(settings, options.weights, options.data).images
+    shown = load_images(settings, options.weights, options.data)
+    if options.odd:
+        figure, names = draw_odd(vae, shown, options.odd)
+        pictures.save_picture(figure, options.output, options.show)
+        print("the oddest first:", ", ".join(map(printable, names)))
+        return
+    images = shown.images
     noise = vae.config.noise if options.noise is None else options.noise
 
     def reconstruct(batch, generator):

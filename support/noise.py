@@ -1,6 +1,7 @@
-"""Random changes of pixels, for `--noise` and `--binarize`. x is in [0, 1]."""
+"""Pixels as probabilities, and random changes of them. x is in [0, 1]."""
 
 import numpy as np
+from scipy import special
 
 from support.backend import BACKEND, Tensor, keras, ops, to_pixels
 
@@ -16,6 +17,16 @@ def add_noise(x: Tensor, stddev: float, seed: keras.random.SeedGenerator) -> Ten
     A GaussianNoise layer would add none in `evaluate`, to held-out images.
     """
     return ops.clip(x + stddev * draw("normal", ops.shape(x), seed), 0, 1)
+
+
+def entropy(images: np.ndarray) -> np.ndarray:
+    """Return the entropy of each pixel of uint8 images, in nats, (n, pixels).
+
+    A pixel is the probability of white. No decoder has a lower reconstruction loss: the
+    more gray a pixel, the higher, however well it is redrawn.
+    """
+    x = ops.convert_to_numpy(to_pixels(images))
+    return special.entr(x) + special.entr(1 - x)
 
 
 def draw(kind: str, shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:

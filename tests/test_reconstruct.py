@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import bars, save_untrained
+from conftest import bars, gaussian_kl, save_untrained
+from reference import make_vae
+from scipy import special
 
 from extras import reconstruct
 from support.backend import ops
@@ -55,6 +57,34 @@ def test_the_errors_that_are_printed(weights, succeeds, drawn):
     # The errors are those of all held-out images, whatever the picture shows.
     assert succeeds(*command, "--count", 6) == stdout
     assert succeeds(*command, "--seed", 1) != stdout
+
+
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_the_odd_ones_and_where_they_are_odd(succeeds, drawn, fails, npz, here, beta):
+    vae = make_vae((12, 12), sharpen=3, beta=beta)
+    weights = save_untrained(vae, here / "a.weights.h5", npz)
+    stdout = succeeds("extras.reconstruct", "--weights", weights, "--odd", 4)
+    images, labels = bars(60, 1)
+    z_mean, z_log_sigma = vae.encode(images)
+    p = vae.decode(z_mean).astype(float)
+    x = images / 255
+    pixels = special.rel_entr(x, p) + special.rel_entr(1 - x, 1 - p)  # KL of each pixel
+    total = pixels.sum(axis=(1, 2)) + beta * gaussian_kl(z_mean, z_log_sigma)
+    oddest = np.argsort(-total)[:4]
+    names = ", ".join(f"x_test[{i}]" for i in oddest)
+    assert stdout.endswith(f"the oddest first: {names}\n")
+    axes = np.reshape(drawn[0].axes[:12], (3, 4))
+    for column, i in enumerate(oddest):
+        above, middle, below = (cell.images[0] for cell in axes[:, column])
+        np.testing.assert_array_equal(above.get_array(), images[i])
+        np.testing.assert_allclose(middle.get_array(), p[i], atol=1e-6)
+        np.testing.assert_allclose(below.get_array(), pixels[i], atol=1e-4)
+        assert below.norm.vmax == pytest.approx(pixels[oddest].max(), abs=1e-4)
+        title = axes[0, column].get_title()
+        assert title == f"x_test[{i}]\n{labels[i]}\n{total[i]:.0f} nats"
+    command = ["extras.reconstruct", "--weights", weights]
+    fails(*command, "--odd", 4, "--noise", 0.1, says="leave out --noise")
+    fails(*command, "--odd", 21, says="give 20 or less")
 
 
 @pytest.mark.usefixtures("here")
