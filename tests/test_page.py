@@ -272,6 +272,13 @@ def test_the_loss_and_what_is_true(page, i, model, beta):
     assert round(mean + price, 1) == page.number("total")
     assert round(page.number("here") + price, 1) == page.number("total-here")
     assert round(p + gap, 1) == page.number("bound")
+    for k in range(12):
+        page.pick(k)
+        ids = ["reconstruction-loss", "kl", "total"]
+        parts = page.run("return arguments[0].map((id) => $(id).textContent)", ids)
+        parts = [float(part) for part in parts]  # at one moment
+        assert round(sum(parts[:2]), 1) == parts[2]
+    page.pick(i)
     of_beta = f"β·KL = {beta} × {kl:.1f}"
     assert page.element("kl-price").text == ("KL" if beta == 1 else of_beta)
 
@@ -331,6 +338,7 @@ def test_points_have_the_color_of_their_class_and_stand_out_in_the_dark(page):
         rgba = page.canvas("plane")
         column, row = ((1 + place) / 2 * len(rgba)).astype(int)
         assert np.abs(rgba[row, column, :3] - color).max() < 10
+        assert rgba[row, column, 3] > 150  # not dimmed
 
 
 def test_classes_are_named_among_their_points(page):
@@ -587,6 +595,13 @@ def test_a_photo_of_ink_on_paper_becomes_the_digit(make, thin, lined):
         assert np.corrcoef(found.ravel(), digit.ravel())[0, 1] > 0.55
         assert 0.7 < found.sum() / digit.sum() < 1.7
         assert page.element("status").text.startswith("Cut to the ink")
+    thin = np.full((300, 400), 200, "uint8")
+    thin[60:240, 200:203] = 40  # as good as no stroke, in 20 × 20 pixels
+    buffer = io.BytesIO()
+    Image.fromarray(thin).save(buffer, "png")
+    page.drop("thin.png", buffer.getvalue())
+    page.wait("state.chosen.name === 'thin.png'")
+    assert (page.pixels("original")[14] > 200).sum() >= 2
     buffer = io.BytesIO()
     Image.new("L", (300, 400), 200).save(buffer, "png")
     page.drop("blank.png", buffer.getvalue())

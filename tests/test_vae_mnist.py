@@ -454,3 +454,22 @@ def test_a_mistake_inside_the_options_shows_its_line(npz, here):
     script.write_text(source.replace("    def stored(", broken), encoding="utf-8")
     with pytest.raises(NameError, match="undefined_name"):
         call(script, "--data", npz)
+
+
+@pytest.mark.usefixtures("eager")
+def test_keras_own_callbacks_work():
+    """As docs/runs.md says: the best epoch's weights come back."""
+    images, held_out = bars(60, 0)[0], bars(20, 1)[0]
+    vae = VAE(
+        (12, 12), Config(hidden=(8,), epochs=12, learning_rate=0.3, batch_size=10)
+    )
+    vae.adapt(images)
+    vae_mnist.compile_vae(vae, len(images))
+    stop = keras.callbacks.EarlyStopping("val_loss", restore_best_weights=True)
+    history = vae_mnist.fit_vae(vae, images, held_out, callbacks=[stop]).history[
+        "val_loss"
+    ]
+    assert 1 < len(history) < 12
+    assert history[-1] > history[-2] == min(history)
+    kept = vae.evaluate(held_out, batch_size=10, verbose=0, return_dict=True)["loss"]
+    assert kept == pytest.approx(min(history), rel=0.1)  # with other ε
