@@ -109,9 +109,11 @@ def test_the_best_ellipse_is_as_good_as_scipys():
 def test_the_clouds_against_the_prior():
     """A mixture of Gaussians, by numerical integration."""
     vae, (images, _) = make_vae((12, 12)), bars(60, 1)
+    layer = vae.encoder.get_layer("z_mean")
+    layer.set_weights([weight / 5 for weight in layer.get_weights()])
     z_mean, z_log_sigma = vae.encode(images)
     found = in_node(vae, images)["clouds"]
-    axis = np.linspace(-15, 15, 301)
+    axis = np.linspace(-8, 8, 301)
     z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 1, 2)
     sigma = np.exp(z_log_sigma)
     density = np.exp(-np.square((z - z_mean) / sigma).sum(axis=-1) / 2)
@@ -120,7 +122,8 @@ def test_the_clouds_against_the_prior():
     beyond = mixture[np.linalg.norm(z[:, 0], axis=1) > 2].sum() * area
     entropies = stats.norm.entropy(scale=sigma).sum(axis=1)
     information = area * special.entr(mixture).sum() - entropies.mean()
-    assert found["beyond"] == pytest.approx(beyond, abs=0.1)
+    assert 0.05 < beyond < 0.95
+    assert found["beyond"] == pytest.approx(beyond, abs=0.08)
     assert found["information"] == pytest.approx(information, abs=0.5)
     kl = gaussian_kl(z_mean, z_log_sigma).mean()
     assert found["kl"] == pytest.approx(kl, rel=1e-5)
