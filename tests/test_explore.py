@@ -110,7 +110,7 @@ def test_the_clouds_against_the_prior():
     """A mixture of Gaussians, by numerical integration."""
     vae, (images, _) = make_vae((12, 12)), bars(60, 1)
     layer = vae.encoder.get_layer("z_mean")
-    layer.set_weights([weight / 5 for weight in layer.get_weights()])
+    layer.set_weights([weight / 2.5 for weight in layer.get_weights()])
     z_mean, z_log_sigma = vae.encode(images)
     found = in_node(vae, images)["clouds"]
     axis = np.linspace(-8, 8, 301)
