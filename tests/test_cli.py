@@ -54,6 +54,11 @@ def test_wrong_files_are_found_before_keras_is_loaded(script, tmp_path):
     mistakes = [["--data", "no/photos"], ["--weights", "no/a.weights.h5"]]
     if script == "extras.film":
         mistakes = [["no/moments"], [".", "--data", "no/photos"]]
+    if script == "extras.walk":
+        mistakes = [
+            ["no/a.png", "no/b.png"],
+            [".", ".", "--weights", "no/a.weights.h5"],
+        ]
     if script == "vae_mnist.py":
         (tmp_path / "file").touch()
         mistakes += [["--snapshots", "file"]]
