@@ -32,7 +32,7 @@ import webbrowser
 import numpy as np
 from matplotlib.colors import to_hex
 
-from support import files, page_data, pictures
+from support import files, page_data, page_grid, pictures
 from support.errors import UserError
 from support.shown import Shown, load_images
 from vae_mnist import VAE, load_vae
@@ -73,7 +73,7 @@ def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
     chosen = np.random.default_rng(0).permutation(len(images))
     chosen = chosen[: min(IMAGES, max(1, PIXELS // images[0].size))]
     columns = int(np.ceil(len(chosen) ** 0.5))
-    picks = page_data.quick_picks(vaes[0], images[chosen])
+    picks = page_grid.quick_picks(vaes[0], images[chosen])
     known = {
         "shape": images.shape[1:],
         "models": [

@@ -14,7 +14,7 @@ from reference import ACTIVATIONS, Reference, make_vae
 from scipy import optimize, special, stats
 
 from extras import explore
-from support import data, page_data
+from support import data, page_data, page_grid
 from support.backend import keras, layers
 from support.errors import UserError
 from support.shown import Shown
@@ -161,13 +161,13 @@ def test_quick_picks_are_what_they_are_called():
         for i in range(40)
     ]
     gap = bounds - reference.negative_log_p(images)
-    right, island, *wrong = page_data.quick_picks(vae, images)
+    right, island, *wrong = page_grid.quick_picks(vae, images)
     assert len({right, island, *wrong}) == 4
     assert gap[right] <= np.quantile(gap, 0.25)
     assert islands.sum(axis=1)[island] > 0.1
     assert lost[wrong].min() >= np.quantile(lost, 0.8)
     line = make_vae((12, 12), latent_dim=3)
-    assert page_data.quick_picks(line, images) == [0, 1, 2, 3]
+    assert page_grid.quick_picks(line, images) == [0, 1, 2, 3]
 
 
 def test_weights_that_16_bits_would_spoil_are_sent_with_32():

@@ -744,7 +744,9 @@ def test_train_your_own(make):
         )
         page.run("$('restart').click(); $('train').click()")
         page.wait(end)
-        page.run("$('restart').click(); $('train').click()")  # goes on, then pauses
+        page.run(
+            "$('restart').click(); $('train').click()"
+        )  # starts over, still training, and pauses
         assert page.element("train").text == "Train"
     # What is shown is of the model as it is, also after another was chosen meanwhile.
     page.run("$('restart').click(); $('train').click()")

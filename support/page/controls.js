@@ -11,7 +11,7 @@ import { inSlices } from "./slices.js";
 import { $, count, state } from "./state.js";
 
 const FEWEST = 100; // images that a model can be trained on
-const [GRID, FAR] = [2.5, 24]; // the posterior's grid, as in support/page_data.py
+const [GRID, FAR] = [2.5, 24]; // the posterior's grid, as in support/page_grid.py
 const BETAS = ["0", "0.1", "1", "10", "100"];
 
 // What the page shows follows the ownModel.

@@ -1,7 +1,15 @@
 // What the page knows, and the one object that holds what it shows.
 
 import { floats, unpack } from "./unpack.js";
-import { corrupt, decode, encode, normals, reparameterize, sigmoid } from "./vae.js";
+import {
+  corrupt,
+  decode,
+  encode,
+  normals,
+  reparameterize,
+  row,
+  sigmoid,
+} from "./vae.js";
 
 export const $ = (id) => document.getElementById(id);
 export const known = JSON.parse($("data").textContent);
@@ -48,7 +56,7 @@ export const state = {
 export const image = (z) => decode(state.model, z).map(sigmoid);
 export const point = (i) => {
   const { points, latentDim } = state.model;
-  return points.subarray(i * latentDim, (i + 1) * latentDim);
+  return row(points, i, latentDim);
 };
 export const classOf = (i) => (known.labels ? known.labels[i] : 0);
 
