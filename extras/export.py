@@ -1,0 +1,200 @@
+"""Write the encoder and the decoder to files that need nothing of this project.
+
+    python -m extras.export                    for Keras
+    python -m extras.export --format onnx      for ONNX Runtime, in many languages
+    python -m extras.export --format litert    for LiteRT (TensorFlow Lite), on phones
+
+A third file, MODEL.md, says what goes in and what comes out, with an example.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from support import cli
+from support.errors import UserError
+from support.trained import WeightsFile
+
+
+@cli.options(__doc__)
+@dataclass
+class Options:
+    weights: WeightsFile = cli.WEIGHTS  # the weights file
+    format: Literal["keras", "onnx", "litert"] = "keras"  # of the two files
+    output: cli.NewFolder = "exported"  # the folder for the files
+
+    def __post_init__(self) -> None:
+        """Raise UserError if a package is missing."""
+        if self.format == "onnx" and not find_spec("tf2onnx"):
+            raise UserError("--format onnx needs: python -m pip install tf2onnx")
+
+
+import os
+import pathlib
+
+from support import files, weights
+from support.backend import BACKEND, keras, layers, ops, quiet, to_pixels
+from support.errors import explain, printable
+from vae_mnist import VAE, load_vae
+
+ENDINGS = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
+
+# How to load the two files: Python, by format.
+LOAD = {
+    "keras": """\
+import keras
+
+images = np.zeros((5, {shape}), "uint8")  # yours
+encoder = keras.saving.load_model("encoder.keras")
+decoder = keras.saving.load_model("decoder.keras")
+code = encoder.predict(images)
+pixels = decoder.predict(code["z_mean"])["pixels"]
+""",
+    "onnx": """\
+import onnxruntime  # python -m pip install onnxruntime
+
+images = np.zeros((5, {shape}), "uint8")  # yours
+encoder = onnxruntime.InferenceSession("encoder.onnx")
+decoder = onnxruntime.InferenceSession("decoder.onnx")
+names = "z_mean", "z_log_sigma"
+code = dict(zip(names, encoder.run(names, {"images": images})))
+[pixels] = decoder.run(["pixels"], {"z": code["z_mean"]})
+""",
+    "litert": """\
+from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert
+
+images = np.zeros((5, {shape}), "uint8")  # yours
+encoder = Interpreter("encoder.tflite").get_signature_runner()
+decoder = Interpreter("decoder.tflite").get_signature_runner()
+code = encoder(images=images)
+pixels = decoder(z=code["z_mean"])["pixels"]
+""",
+}
+
+CARD = """\
+# A variational autoencoder of {data}
+
+`encoder{ending}`: from an image to N(z_mean, σ²), with σ = exp(z_log_sigma).
+
+- in: `images`, uint8, (n, {shape}), {black}
+- out: `z_mean` and `z_log_sigma`, float32, (n, {latent_dim})
+
+`decoder{ending}`: from z to an image. For random images, draw z from N(0, I).
+
+- in: `z`, float32, (n, {latent_dim})
+- out: `pixels`, float32, (n, {shape}), in [0, 1]
+
+n is any number. Crop pictures around their center and resize them; put transparent
+pixels on {background}.{bits}
+
+```python
+import numpy as np
+{load}```
+
+## The model
+
+Kingma & Welling 2013, arXiv:1312.6114. Dense layers of {hidden} units ({activation}), a
+latent space of {latent_dim} dimensions, a Bernoulli decoder. Loss: reconstruction +
+{beta:g} · KL.
+
+## Training
+
+Data: {data}. {done} of {epochs} epochs, batches of {batch_size}, seed {seed}.{special}
+
+## How well
+
+{loss}
+
+## Limits
+
+It knows images like those it was trained on. Of others it makes the nearest that it can
+draw, and a low loss does not prove that an image is of their kind: plain, dark images
+often have a low one.
+"""
+
+
+def frozen(layer: keras.Layer) -> keras.Layer:
+    """Return a layer as it is, or instead of Normalization one that ONNX can hold."""
+    if not isinstance(layer, layers.Normalization):
+        return layer
+    mean, variance = float(layer.mean[0, 0]), float(layer.variance[0, 0])
+    return layers.Rescaling(variance**-0.5, -mean * variance**-0.5, name=layer.name)
+
+
+def plain_models(vae: VAE) -> dict[str, keras.Model]:
+    """Return the encoder, of uint8 images, and the decoder, to pixels in [0, 1].
+
+    They consist of Keras' own layers and share their weights with `vae`.
+    """
+    images = keras.Input(vae.image_shape, dtype="uint8", name="images")
+    encoder = keras.models.clone_model(vae.encoder, clone_function=frozen)
+    z_mean, z_log_sigma = encoder(to_pixels(images))
+    z = keras.Input([vae.config.latent_dim], name="z")
+    pixels = layers.Reshape(vae.image_shape)(ops.sigmoid(vae.decoder(z)))
+    return {
+        "encoder": keras.Model(images, {"z_mean": z_mean, "z_log_sigma": z_log_sigma}),
+        "decoder": keras.Model(z, {"pixels": pixels}),
+    }
+
+
+def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> str:
+    """Return a model card for files of a format.
+
+    Mitchell et al. 2019, Model Cards for Model Reporting, arXiv:1810.03993.
+    """
+    config, bits = vae.config, settings.get("bits")
+    shape = ", ".join(map(str, vae.image_shape))
+    loss = "It was not trained for a whole epoch."
+    if history:
+        names = "val_loss", "val_reconstruction", "val_kl"
+        total, reconstruction, kl = (history[-1][name] for name in names)
+        loss = (
+            f"On held-out images, in nats per image: loss {total:.2f}, reconstruction"
+            f" {reconstruction:.2f}, KL {kl:.2f}."
+        )
+    special = ""
+    if config.binarize:
+        special += " Pixels were sampled as black or white at every step."
+    if config.noise:
+        special += f" The encoder saw noise of standard deviation {config.noise:g}."
+    facts = config.stored() | {
+        "data": printable(os.path.basename(settings["config"]["data"])),
+        "hidden": ", ".join(map(str, config.hidden)),
+        "ending": ENDINGS[form],
+        "shape": shape,
+        "black": "RGB" if len(vae.image_shape) == 3 else "0 is black, 255 is white",
+        "bits": f" Scale pixels of {bits} bits to 0 … 255." if bits else "",
+        "load": LOAD[form].replace("{shape}", shape),
+        "done": len(history),
+        "special": special,
+        "loss": loss,
+    }
+    return CARD.format(**facts)
+
+
+def main(options: Options) -> None:
+    form = options.format
+    if form != "keras" and BACKEND != "tensorflow":
+        raise UserError(f"--format {form}: set KERAS_BACKEND=tensorflow")
+    vae, settings = load_vae(options.weights)
+    _, history = weights.read(options.weights)
+    folder = pathlib.Path(options.output)
+    with explain(f"cannot write {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, model in plain_models(vae).items():
+        path = folder / (name + ENDINGS[form])
+        with files.replacing(path) as new:
+            if form == "keras":
+                model.save(new)
+            else:
+                model(ops.zeros((1, *model.input_shape[1:]), model.input.dtype))
+                with quiet():
+                    model.export(new, format=form, verbose=False)
+        print(f"wrote {path}")
+    with files.replacing(folder / "MODEL.md") as new:
+        new.write_text(describe(vae, settings, history, form), encoding="utf-8")
+    print(f"wrote {folder / 'MODEL.md'}, which says how to load them")
+
+
+if __name__ == "__main__":
+    cli.run(main, Options)
