@@ -37,6 +37,7 @@ class Hyperparameters:
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
+    only: tuple[str, ...] | None = None  # classes to train on, by name; by default all
     image_size: cli.ImageSize | None = None  # height and width of pictures; 28
     color: bool = False  # keep the colors of pictures
     background: Literal["white", "black"] = "white"  # behind transparent pixels
@@ -299,7 +300,8 @@ def load_vae(path: str = cli.WEIGHTS) -> tuple[VAE, dict]:
 
 
 def main(config: Config) -> None:
-    dataset = data.load(config.data, config.image_size, config.color, config.background)
+    how = config.image_size, config.color, config.background, config.only
+    dataset = data.load(config.data, *how)
     images = dataset.train.images
     run = training.start(config.resolve(len(images)), dataset)
     set_seed(config.seed)

@@ -41,10 +41,10 @@ from scipy import spatial, stats
 
 from support import files
 from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
-from support.errors import printable, progress
+from support.errors import note, printable, progress
 from support.noise import entropy
 from support.quadrature import integrate
-from support.report import LABELS, NEIGHBORS, print_report, table
+from support.report import LABELS, NEIGHBORS, print_report, roc_area, roc_areas, table
 from support.shown import Shown, load_images
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
@@ -201,6 +201,27 @@ def evaluate_images(
     return losses
 
 
+def compare(vae: VAE, settings: dict, shown: Shown, excess, options) -> dict | None:
+    """Return roc_areas of images, against those held out from the model.
+
+    Also of an all-black image. Returns None if the model's own are not found.
+    """
+    try:
+        own = load_images(settings, options.weights)
+    except UserError as error:
+        note(f"no ROC curves: {error}")
+        return None
+    if not own.held_out:
+        return None
+    samples, seed = options.samples, options.seed
+    ordinary = image_losses(vae, own.images, samples, seed)["excess"]
+    names = shown.class_names, own.class_names
+    areas = roc_areas(shown, *names, excess, ordinary)
+    black = np.zeros((1, *vae.image_shape), "uint8")
+    black = image_losses(vae, black, samples, seed)["excess"]
+    return areas | {"an all-black image": (1, *roc_area(black, ordinary))}
+
+
 def is_binary(images: np.ndarray) -> bool:
     """Return whether all pixels are black or white."""
     batches = np.array_split(images, len(images) // 100 + 1)  # to save memory
@@ -236,6 +257,8 @@ def main(options: Options) -> None:
     shown = load_images(settings, path, source, keep_train=True)
     losses = evaluate_images(vae, shown.images, options.samples, options.seed)
     summary = summarize(vae, shown, losses, options.samples)
+    if source:
+        summary["roc"] = compare(vae, settings, shown, losses["excess"], options)
     if options.json:
         with files.replacing(options.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + "\n")

@@ -3,6 +3,7 @@
 import os
 import socket
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from support import images, readers
 from support.errors import UserError, note, printable
 from support.images import Format
-from support.parts import Part, keep, named
+from support.parts import Part, named, select
 from support.sources import NAMES, check_source, is_pictures
 
 SAMPLE = os.path.join(os.path.dirname(__file__), "mnist_sample.npz")
@@ -38,12 +39,14 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     color: bool = False,
     background: str = "white",
+    only: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a data set: one of NAMES, a file, or a folder. Return both of its parts.
 
     By default load mnist or, if it cannot be downloaded, mnist_sample.
     image_size, color, background: how to read pictures; by default 28×28 and gray.
-    Raises UserError if there is no such source, or no images in it.
+    only: names of classes, to leave out the others.
+    Raises UserError if there is no such source or class, or no images in it.
     """
     size = image_size or Format.size
     size = (size, size) if isinstance(size, int) else tuple(size)
@@ -51,14 +54,15 @@ def load(
     if (image_size or form != Format()) and not is_pictures(source):
         problem = "--image-size, --color and --background are for pictures"
         raise UserError(f"{problem}: leave them out for {source or 'mnist'}")
-    if source is None:
-        try:
-            return read("mnist", form)
-        except UserError as error:
-            note(f"{error}; using mnist_sample instead")
-            source = "mnist_sample"
-    dataset = read(source, form)
-    return dataset if dataset.test else hold_out(dataset)
+    try:
+        dataset = read(source or "mnist", form)
+    except UserError as error:
+        if source:
+            raise
+        note(f"{error}; using mnist_sample instead")
+        dataset = read("mnist_sample", form)
+    dataset = dataset if dataset.test else hold_out(dataset)
+    return keep_classes(dataset, only) if only else dataset
 
 
 def read(source: str, form: Format) -> Dataset:
@@ -134,15 +138,31 @@ def hold_out(dataset: Dataset) -> Dataset:
         order = order[np.argsort(part.labels[order], kind="stable")]
     held_out = np.zeros(count, bool)
     held_out[order[4::5]] = True
-    test = part.images[held_out]
-    train = keep(part.images, ~held_out)
+    test = select(part, held_out)
+    return replace(dataset, train=select(part, ~held_out, in_place=True), test=test)
 
-    def select(chosen: np.ndarray, images: np.ndarray) -> Part:
-        labels = None if part.labels is None else part.labels[chosen]
-        names = [part.names[i] for i in np.flatnonzero(chosen)]
-        return Part(images, labels, names)
 
-    return replace(dataset, train=select(~held_out, train), test=select(held_out, test))
+def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
+    """Return the images of some classes, which are then all that there are.
+
+    only: their names. Raises UserError if a part has no images of one of them.
+    """
+    classes = dataset.class_names or []
+    if unknown := [name for name in only if name not in classes]:
+        known = f"has the classes {', '.join(classes)}" if classes else "has no labels"
+        raise UserError(f"--only {unknown[0]}: {dataset.source} {known}")
+    numbers = sorted({classes.index(name) for name in only})
+
+    def kept(part: Part) -> Part:
+        if part.labels is None or set(numbers) - set(part.labels.tolist()):
+            problem = "no images of it to train on, or none that are held out"
+            raise UserError(f"--only {' '.join(only)}: {problem}")
+        few = select(part, np.isin(part.labels, numbers), in_place=True)
+        return replace(few, labels=np.searchsorted(numbers, few.labels))
+
+    names = [classes[number] for number in numbers]
+    train, test = kept(dataset.train), kept(dataset.test)
+    return replace(dataset, train=train, test=test, class_names=names)
 
 
 def download(name: str) -> list[Part]:

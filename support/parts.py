@@ -34,6 +34,13 @@ def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return rows[: np.count_nonzero(wanted)]
 
 
+def select(part: Part, wanted: np.ndarray, in_place: bool = False) -> Part:
+    """Return the wanted images of a part. in_place: move them within their array."""
+    images = keep(part.images, wanted) if in_place else part.images[wanted]
+    labels = None if part.labels is None else part.labels[wanted]
+    return Part(images, labels, [part.names[i] for i in np.flatnonzero(wanted)])
+
+
 def has_word(name: str, pattern: str) -> re.Match | None:
     """Return the first match of a word in a name: x_train has x and train."""
     words = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()

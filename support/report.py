@@ -1,5 +1,8 @@
 """What extras.evaluate reports: losses as text, and a table with a line per image."""
 
+import numpy as np
+
+from support.errors import printable
 from support.parts import Part
 
 NEIGHBORS = 5  # that vote on a label
@@ -35,6 +38,16 @@ def print_report(summary: dict, kind: str) -> None:
         print(f"active dimensions           {active} of {len(kl)}")
     if vote is not None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
+    if areas := summary.get("roc"):
+        print(
+            "area under the ROC curve of the excess, against the held-out images that"
+        )
+        print("the model was trained beside (0.5: as odd as they are; 1: always odder)")
+        for name, (number, area, error) in areas.items():
+            error = f" ± {error:.3f}" if number > 1 else ""
+            print(f"  {printable(name)[:26]:26}{area:10.3f}{error}  {number:,}")
+        print("note: a low loss does not prove that an image is of their kind: compare")
+        print("      the all-black one")
     if beta != 1:
         print(f"note: the bound is that of β = 1; training used β = {beta:g}")
     if summary["noise"]:
@@ -46,6 +59,49 @@ def print_report(summary: dict, kind: str) -> None:
     if not summary["binary"]:
         print("note: gray pixels, so none of this compares with published")
         print("      log-likelihoods: train with --binarize for that")
+
+
+def roc_area(odd: np.ndarray, ordinary: np.ndarray) -> tuple[float, float]:
+    """Return the area under the ROC curve of a score, and its standard error.
+
+    The area is the share of pairs in which the odd image has the higher score; a tie
+    counts half. The error: DeLong, DeLong & Clarke-Pearson 1988.
+    """
+
+    def shares_below(scores, others):
+        others = np.sort(others)
+        sides = [np.searchsorted(others, scores, side) for side in ("left", "right")]
+        return np.mean(sides, axis=0) / len(others)
+
+    below = shares_below(odd, ordinary)
+    above = shares_below(-ordinary, -odd)
+    error = (below.var() / len(odd) + above.var() / len(ordinary)) ** 0.5
+    return float(below.mean()), float(error)
+
+
+def roc_areas(
+    shown: Part, names: list[str] | None, known: list[str] | None, scores, ordinary
+) -> dict[str, tuple[int, float, float]]:
+    """Return, for each class, how many images it has, and roc_area of their scores.
+
+    names: of the classes. known: of those that the model was trained on. The last entry
+    is of all other images, if there are some of both. ordinary: scores of images that
+    the model was trained beside.
+    """
+    rest, others = "all", np.ones(len(scores), bool)
+    groups = {}
+    if shown.labels is not None:
+        groups = {name: shown.labels == i for i, name in enumerate(names)}
+        foreign = np.array(
+            [names[label] not in (known or []) for label in shown.labels]
+        )
+        if 0 < foreign.sum() < len(scores):
+            rest, others = f"all except {', '.join(known)}", foreign
+    return {
+        name: (int(wanted.sum()), *roc_area(scores[wanted], ordinary))
+        for name, wanted in (groups | {rest: others}).items()
+        if wanted.any()
+    }
 
 
 def table(

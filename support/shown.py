@@ -52,12 +52,14 @@ def load_images(
     """Load images for a model, in the shape and with the colors of its own.
 
     settings: those of the model, from the weights file `path`. source: by default what
-    it was trained on, of which the held-out images are shown. Of others, all are, or
-    those of the test part. If it was trained with --binarize, they are binarized, the
-    same in every script. keep_train: whether the training part is needed, too.
+    it was trained on, of which the held-out images are shown, of its classes. Of
+    others, all are, or those of the test part. If it was trained with --binarize, they
+    are binarized, the same in every script. keep_train: whether the training part is
+    needed, too.
     Raises UserError as `data.read` does, and if the images have another shape.
     """
     config, shape = settings["config"], tuple(settings["image_shape"])
+    only = config.get("only") if source is None else None
     source = source or config["data"]
     dataset = data.read(source, format_of(settings))
     if dataset.train.images.shape[1:] != shape:
@@ -69,6 +71,8 @@ def load_images(
     else:
         problem = f"{path} was trained on other images ({config['data']})"
         note(f"{problem}, which may include some of these")
+    if only and dataset.test:
+        dataset = data.keep_classes(dataset, only)
     shown = dataset.test or dataset.train
     train = dataset.train if dataset.test and keep_train else None
     if dataset.test and not (held_out or keep_train):

@@ -492,3 +492,40 @@ def test_a_binarize_model_is_shown_binary_images(tmp_path):
         assert (images[:, 2:] == 255).mean() == pytest.approx(0.2, abs=0.0065)
     np.testing.assert_array_equal(shown.images, again.images)
     assert (shown.images != shown.train.images).any()
+
+
+def test_some_classes_of_both_parts_are_kept(tmp_path):
+    y = np.array(["b", "a", "c", "b", "c", "a"])
+    images = {"x_train": IMAGES[:6], "y_train": y, "x_test": IMAGES[6:9]}
+    path = tmp_path / "a.npz"
+    np.savez(path, **images, y_test=y[:3])
+    whole, some = data.load(str(path)), data.load(str(path), only=("c", "a"))
+    assert some.class_names == ["a", "c"]
+    assert some.checksum == whole.checksum
+    assert some.train.labels.tolist() == [0, 1, 1, 0]
+    assert some.train.names == [f"x_train[{i}]" for i in (1, 2, 4, 5)]
+    np.testing.assert_array_equal(some.train.images, IMAGES[[1, 2, 4, 5]])
+    np.testing.assert_array_equal(some.test.images, IMAGES[[7, 8]])
+    assert data.load(str(path), only=("b", "b")).test.labels.tolist() == [0]
+    with pytest.raises(UserError, match=r"--only d: .*a.npz has the classes a, b, c"):
+        data.load(str(path), only=("a", "d"))
+    np.savez(path, x=IMAGES, y=LABELS)  # Its held-out fifth does not depend on `only`.
+    whole, some = data.load(str(path)).test, data.load(str(path), only=("1",)).test
+    assert some.names == [whole.names[i] for i in np.flatnonzero(whole.labels == 1)]
+    np.savez(path, **images, y_test=["a", "b", "b"])
+    with pytest.raises(UserError, match="--only c: no images of it"):
+        data.load(str(path), only=("c",))
+    np.savez(path, x_train=IMAGES, x_test=IMAGES)
+    with pytest.raises(UserError, match="--only a: .*a.npz has no labels"):
+        data.load(str(path), only=("a",))
+
+
+def test_a_model_of_some_classes_is_shown_those_or_others_on_request(npz):
+    settings = settings_of(str(npz), (12, 12))
+    settings["config"]["only"] = ["2", "0"]
+    shown = load_images(settings, "w")
+    whole = data.load(str(npz)).test
+    np.testing.assert_array_equal(shown.images, whole.images[whole.labels != 1])
+    assert shown.held_out and shown.class_names == ["0", "2"]
+    shown = load_images(settings, "w", str(npz))
+    assert shown.held_out and len(shown.images) == len(whole.images)

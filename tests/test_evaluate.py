@@ -3,17 +3,19 @@
 import csv
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
+from scipy import stats
 
 from extras import evaluate
 from support import report
 from support.backend import set_seed
 from support.parts import Part
 from support.shown import Shown
-from vae_mnist import VAE, Config
+from vae_mnist import VAE, Config, load_vae
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 2, (400, 30)).astype("float32")
@@ -205,6 +207,43 @@ def test_a_line_per_image():
     assert report.table(unlabeled, None, losses, {})[0]["label"] == ""
 
 
+def test_the_area_under_the_roc_curve_is_the_share_of_pairs():
+    rng = np.random.default_rng(0)
+    odd, ordinary = rng.integers(2, 9, 12), rng.integers(0, 7, 30)  # with ties
+    area, error = report.roc_area(odd, ordinary)
+    wins = (odd[:, None] > ordinary) + 0.5 * (odd[:, None] == ordinary)
+    assert area == pytest.approx(wins.mean())
+    # DeLong et al. 1988: the variances of both means of the pairs add up.
+    variance = wins.mean(axis=1).var() / 12 + wins.mean(axis=0).var() / 30
+    assert error == pytest.approx(variance**0.5)
+
+
+def test_the_area_of_two_normal_distributions_and_its_error():
+    """The area is Φ(1/√2); a standard error is how far samples spread."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        report.roc_area(rng.normal(1, 1, 80), rng.normal(0, 1, 120))
+        for _ in range(2000)
+    ]
+    areas, errors = np.transpose(pairs)
+    assert areas.mean() == pytest.approx(stats.norm.cdf(0.5**0.5), abs=0.003)
+    assert errors.mean() == pytest.approx(areas.std(), rel=0.05)
+
+
+def test_classes_are_compared_with_those_that_the_model_knows():
+    labels = np.array([0, 0, 2, 2, 2, 3])
+    part = Part(np.zeros((6, 2, 2), "uint8"), labels, [])
+    scores, ordinary = np.array([1, 2, 3, 4, 5, 9.0]), np.array([2.5, 3.5])
+    areas = report.roc_areas(part, ["a", "b", "c", "d"], ["a", "d"], scores, ordinary)
+    counts = {name: (count, area) for name, (count, area, _) in areas.items()}
+    known = {"a": (2, 0), "c": (3, 2.5 / 3), "d": (1, 1)}
+    assert counts == known | {"all except a, d": (3, 2.5 / 3)}
+    unlabeled = dataclasses.replace(part, labels=None)
+    for other, names in (part, ["x", "b", "y", "z"]), (unlabeled, None):
+        areas = report.roc_areas(other, names, ["a", "d"], scores, ordinary)
+        assert areas["all"][:2] == (6, pytest.approx(3.5 / 6))
+
+
 def read_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -254,3 +293,35 @@ def test_what_cannot_be_written_is_found_before_the_work(fails, ending):
     fails("extras.evaluate", option, f"no/a{ending}", says=f"cannot write no/a{ending}")
     for path in "vae_mnist.weights.h5", "a.txt":
         fails("extras.evaluate", option, path, says=f"must end in {ending}")
+
+
+def test_other_images_are_compared_with_the_models_own(
+    weights, npz, succeeds, run_here, here
+):
+    images, labels = bars(30, 5)
+    np.savez("dark.npz", x=images // 2, y=labels)
+    command = "extras.evaluate", "--weights", weights, "--samples", 5
+    result = run_here(*command, "--data", "dark.npz", "--json", "a.json")
+    roc = json.loads((here / "a.json").read_text())["roc"]
+    assert list(roc) == ["0", "1", "2", "all", "an all-black image"]
+    assert sum(roc[name][0] for name in "012") == roc["all"][0] == 30
+    vae, _ = load_vae(weights)
+    own = evaluate.image_losses(vae, bars(60, 1)[0], 5)["excess"]
+    black = evaluate.image_losses(vae, np.zeros((1, 12, 12), "uint8"), 5)["excess"]
+    assert roc["an all-black image"][1] == pytest.approx((own < black).mean())
+    scores = evaluate.image_losses(vae, images // 2, 5)["excess"]
+    for i, name in enumerate("012"):
+        expected = (scores[labels == i][:, None] > own).mean()
+        assert roc[name][1] == pytest.approx(expected)
+        line = rf"  {name} +{roc[name][1]:.3f} ± {roc[name][2]:.3f}  {roc[name][0]}\n"
+        assert re.search(line, result.stdout)
+    assert "area under" not in succeeds(*command)
+
+
+def test_without_the_models_own_images_there_is_no_curve(npz, run_here, here):
+    vae, _ = untrained(2)
+    save_untrained(vae, "a.weights.h5", "gone.npz")
+    command = "extras.evaluate", "--weights", "a.weights.h5", "--data", npz
+    result = run_here(*command, "--samples", 1)
+    assert result.status == 0 and "area under" not in result.stdout
+    assert "note: no ROC curves: gone.npz does not exist" in result.stderr
