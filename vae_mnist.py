@@ -300,8 +300,9 @@ def load_vae(path: str = cli.WEIGHTS) -> tuple[VAE, dict]:
 
 
 def main(config: Config) -> None:
-    how = config.image_size, config.color, config.background, config.only
-    dataset = data.load(config.data, *how)
+    dataset = data.load(
+        config.data, config.image_size, config.color, config.background, config.only
+    )
     images = dataset.train.images
     run = training.start(config.resolve(len(images)), dataset)
     set_seed(config.seed)

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained
+from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained, train
 from scipy import stats
 
 from extras import evaluate
@@ -173,8 +173,8 @@ def test_neighbors_vote():
     vote = evaluate.neighbors_vote(vae, shown, z_mean)
     assert vote == pytest.approx((votes == shown.labels).mean(), abs=0.04)
     few = Part(shown.images[:4], shown.labels[:4], [])
-    for train in None, few, Part(shown.images, None, []):
-        shown = dataclasses.replace(shown, train=train)
+    for part in None, few, Part(shown.images, None, []):
+        shown = dataclasses.replace(shown, train=part)
         assert evaluate.neighbors_vote(vae, shown, z_mean) is None
 
 
@@ -325,3 +325,11 @@ def test_without_the_models_own_images_there_is_no_curve(npz, run_here, here):
     result = run_here(*command, "--samples", 1)
     assert result.status == 0 and "area under" not in result.stdout
     assert "note: no ROC curves: gone.npz does not exist" in result.stderr
+
+
+def test_one_class_against_the_others(npz, succeeds, here):
+    train("--data", npz, "--only", 1, "--epochs", 1, "--hidden", 8, few_steps=True)
+    assert succeeds("extras.evaluate", "--samples", 1).startswith("15 held-out images")
+    text = succeeds("extras.evaluate", "--samples", 1, "--data", npz)
+    assert text.startswith("60 held-out images")
+    assert re.search(r"  all except 1 +[01]\.\d+ ± 0\.\d+  45\n", text)
