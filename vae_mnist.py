@@ -26,7 +26,7 @@ class Hyperparameters:
     # The model
     hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
-    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
+    activation: Literal["tanh", "glu", "relu", "elu", "silu"] = "tanh"  # glu is gated
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
@@ -76,6 +76,20 @@ from support import data, speed, training, weights
 from support.backend import Tensor, in_batches, keras, layers, ops, set_seed, to_pixels
 from support.noise import add_noise, sample_pixels
 
+# A hidden layer of the encoder or the decoder
+
+
+def hidden_layer(h: Tensor, units: int, activation: str, **initializers) -> Tensor:
+    """Return the outputs of a dense layer, (n, units), for its inputs h.
+
+    "glu" is gated: a · sigmoid(b), each of the two dense (Dauphin et al. 2017).
+    """
+    if activation != "glu":
+        return layers.Dense(units, activation, **initializers)(h)
+    h = layers.Dense(2 * units, **initializers)(h)
+    return h[:, :units] * ops.sigmoid(h[:, units:])
+
+
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
 
@@ -90,7 +104,7 @@ def build_encoder(pixels: int, config: Hyperparameters) -> keras.Model:
     h = layers.Normalization(axis=None, name="normalize")(x)
     h = layers.Rescaling(5 / math.sqrt(pixels))(h)
     for units in config.hidden:
-        h = layers.Dense(units, config.activation)(h)
+        h = hidden_layer(h, units, config.activation)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
     # A small σ at the start, e⁻² ≈ 0.14, keeps ε from drowning out z_mean.
     z_log_sigma = layers.Dense(
@@ -124,14 +138,15 @@ def build_decoder(pixels: int, config: Hyperparameters) -> keras.Model:
     # out nearly identical. Larger weights spread them over the latent space.
     stddev = math.sqrt(8 / config.latent_dim)
     z = keras.Input([config.latent_dim], name="z")
-    h = layers.Dense(
+    h = hidden_layer(
+        z,
         first,
         config.activation,
         kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
         bias_initializer=keras.initializers.RandomNormal(stddev=stddev),
-    )(z)
+    )
     for units in others:
-        h = layers.Dense(units, config.activation)(h)
+        h = hidden_layer(h, units, config.activation)
     logits = layers.Dense(pixels, name="logits")(h)
     return keras.Model(z, logits, name="decoder")
 

@@ -19,6 +19,7 @@ from support.page_grid import SIDE, Grid, find_reach
 
 Array = np.ndarray
 ACTIVATIONS = ("linear", "tanh", "relu", "elu", "silu")  # that the page knows
+GATE = ("GetItem", "Sigmoid", "Multiply")  # Keras' operations that make a layer gated
 STEPS = 200  # of the tour
 
 
@@ -42,20 +43,22 @@ def floats(array: Array, bits: int = 32) -> str:
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
 
-def dense_layers(model: keras.Model) -> dict[str, keras.layers.Dense]:
-    """Return a model's dense layers by name.
+def dense_layers(model: keras.Model) -> dict[str, tuple[keras.layers.Dense, str]]:
+    """Return a model's dense layers and their activations, by name.
 
     Raises UserError if the page cannot compute a layer.
     """
     dense = {}
-    for layer in model.layers[1:]:
-        if isinstance(layer, keras.layers.Dense):
-            if layer.activation.__name__ not in ACTIVATIONS:
-                raise UserError(
-                    f"the page lacks the activation {layer.activation.__name__}"
-                )
-            dense[layer.name] = layer
-        elif not isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling):
+    for layer in model.operations[1:]:
+        kind = type(layer).__name__
+        if kind == "Dense":
+            name, activation = layer.name, layer.activation.__name__
+            if activation not in ACTIVATIONS:
+                raise UserError(f"the page lacks the activation {activation}")
+            dense[name] = layer, activation
+        elif kind in GATE:
+            dense[name] = dense[name][0], "glu"
+        elif kind not in ("Normalization", "Rescaling"):
             raise UserError(f"the page computes dense layers only, not {layer.name}")
     return dense
 
@@ -71,7 +74,8 @@ def normalization(encoder: keras.Model) -> dict[str, float]:
 @contextlib.contextmanager
 def rounded(vae: keras.Model) -> Iterator[None]:
     """Round the weights of dense layers to 16 bits while the context lasts."""
-    dense = [*dense_layers(vae.encoder).values(), *dense_layers(vae.decoder).values()]
+    parts = dense_layers(vae.encoder), dense_layers(vae.decoder)
+    dense = [layer for part in parts for layer, _ in part.values()]
     exact = [layer.get_weights() for layer in dense]
     with np.errstate(over="ignore"):
         for layer, weights in zip(dense, exact, strict=True):
@@ -131,22 +135,22 @@ def describe(
     reach = find_reach(plane)
     bits = bits_needed(vae, images[chosen])
 
-    def describe_layer(layer):
+    def describe_layer(layer, activation):
         kernel, bias = layer.get_weights()
         return {
             "kernel": floats(kernel.T, bits),  # a row per output
             "bias": floats(bias, bits),
-            "activation": layer.activation.__name__,
+            "activation": activation,
         }
 
-    encoder = {k: describe_layer(v) for k, v in dense_layers(vae.encoder).items()}
+    encoder = {k: describe_layer(*v) for k, v in dense_layers(vae.encoder).items()}
     return {
         "bits": bits,
         **normalization(vae.encoder),
         "z_mean": encoder.pop("z_mean"),
         "z_log_sigma": encoder.pop("z_log_sigma"),
         "hidden": list(encoder.values()),
-        "decoder": [describe_layer(v) for v in dense_layers(vae.decoder).values()],
+        "decoder": [describe_layer(*v) for v in dense_layers(vae.decoder).values()],
         "beta": vae.config.beta,
         "binarize": vae.config.binarize,
         "latentDim": z_mean.shape[1],

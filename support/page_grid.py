@@ -33,7 +33,7 @@ class Grid:
     @functools.cached_property
     def hidden(self) -> Array:
         """The last hidden layer in each cell, in which logits are linear."""
-        last = self.decoder.layers[-2].output
+        last = self.decoder.layers[-1].input
         return in_batches(keras.Model(self.decoder.input, last), self.z)
 
     def costs(self, images: Array) -> Array:

@@ -110,8 +110,15 @@ def dense(x, layer, activation=lambda h: h):
     return activation(x @ kernel + bias)
 
 
+def gated(h):
+    """Return a · sigmoid(b), of the two halves of each row: Dauphin et al. 2017."""
+    a, b = np.split(h, 2, axis=1)
+    return a / (1 + np.exp(-b))
+
+
 ACTIVATIONS = {
     "tanh": np.tanh,
+    "glu": gated,
     "relu": lambda h: np.maximum(h, 0),
     "elu": lambda h: np.where(h > 0, h, np.expm1(h)),
     "silu": lambda h: h / (1 + np.exp(-h)),
@@ -142,7 +149,8 @@ def test_encode_and_decode_equal_numpy(activation):
     vae.adapt(images // 2)
     layers = [*vae.encoder.layers, *vae.decoder.layers]
     units = [layer.units for layer in layers if hasattr(layer, "units")]
-    assert units == [8, 7, 3, 3, 7, 8, 30]
+    twice = 2 if activation == "glu" else 1
+    assert units == [8 * twice, 7 * twice, 3, 3, 7 * twice, 8 * twice, 30]
     z_mean, z_log_sigma, logits = forward(vae, images)
     for one, other in zip(vae.encode(images), (z_mean, z_log_sigma), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -367,7 +375,10 @@ def test_options_reach_the_model(succeeds, npz):
 MISTAKES = {  # an edit; the line that it breaks, if that is another
     "a typo in a name": ("ops.softplus(logits)", "ops.softplus(logit)"),
     "a wrong width": ("Input([config", "Input([1 + config", "= decoder(z)"),
-    "a convolution of flat pixels": ("Dense(units, config.activation)", "Conv2D(9, 3)"),
+    "a convolution of flat pixels": (
+        "Dense(units, activation, **initializers)",
+        "Conv2D(9, 3)",
+    ),
     "NumPy on a tensor": ("ops.exp(z_log_sigma) *", "np.exp(z_log_sigma) *"),
     "a typo inside the Lambda": ("ops.shape(z_mean)", "ops.shape(z_maen)"),
     "a wrong shape in the loss": ("- x * logits, axis", "- x[:, 1:] * logits, axis"),
