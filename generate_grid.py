@@ -3,7 +3,7 @@
     python generate_grid.py                    the plane, in equal steps from -3 to 3
     python generate_grid.py --quantiles        the plane, in steps of equal probability
     python generate_grid.py --random           random points of the prior N(0, I)
-    python generate_grid.py --random --files new/     and a file of each image
+    python generate_grid.py --random --count 50 --files new/      a file of each, too
     python generate_grid.py --traverse         one latent dimension per row
 
 The plane is that of plot_latent.py: an image here belongs to the cluster at the same
@@ -30,6 +30,7 @@ class Options(Trained):
     quantiles: bool = False  # make steps equally probable under the prior instead
     dims: tuple[AtLeast0[int], AtLeast0[int]] | None = None  # two to scan, others at 0
     random: bool = False  # decode random z instead of a plane
+    count: AtLeast1[int] | None = None  # of random images; by default size × size
     seed: AtLeast0[int] = 0  # of the random z
     files: cli.NewFolder | None = None  # also write each random image to this folder
     traverse: bool = False  # scan every dimension by itself, the most used first
@@ -42,16 +43,19 @@ class Options(Trained):
             raise UserError("choose one of --random, --traverse, --range, --quantiles")
         if self.dims and (self.random or self.traverse):
             raise UserError("--dims names a plane: leave out --random and --traverse")
-        if self.files and not self.random:
-            raise UserError("--files is for random images: add --random")
+        if (self.files or self.count) and not self.random:
+            raise UserError("--files and --count are for random images: add --random")
         if self.image is not None and not self.traverse:
             raise UserError("--image is where --traverse starts: add --traverse")
         if self.data and (self.random or self.traverse and self.image is None):
             raise UserError(NO_IMAGES)
         if self.size and self.size > MAX_SIZE:
             raise UserError(f"--size {self.size}: give {MAX_SIZE} or less")
+        if self.count and self.count > MAX_SIZE**2:
+            raise UserError(f"--count {self.count}: give {MAX_SIZE**2} or less")
 
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -189,7 +193,9 @@ def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
     size = options.size or (13 if options.traverse else 20)
     if options.random:
-        images = sample(vae, size**2, options.seed)
+        count = options.count or size**2
+        size = options.size or math.ceil(count**0.5)
+        images = sample(vae, count, options.seed)
         if options.files:
             pictures.save_images(images, options.files)
         figure = show_samples(images, size)

@@ -73,7 +73,11 @@ def draw_latent_plane(
         square = patches.Rectangle(corner, 2 * pictures.GRID, 2 * pictures.GRID)
         square.set(fill=False, linestyle="--", alpha=0.4)
         panels[0].add_patch(square)
-        figure.supxlabel("dashed: the square that generate_grid.py draws", size=9)
+        note = "dashed: the square that generate_grid.py draws"
+        outside = int((np.abs(points) > pictures.GRID).any(axis=1).sum())
+        if outside > len(points) / 2:
+            note += f"; outside: {outside:,} of {len(points):,}. Try its --range"
+        figure.supxlabel(note, size=9)
     return figure
 
 

@@ -146,7 +146,7 @@ def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
     train = shown.train
     if shown.labels is None or train is None or train.labels is None:
         return None
-    if len(train.labels) < NEIGHBORS:
+    if len(train.labels) < NEIGHBORS or len(shown.class_names) < 2:
         return None
     tree = spatial.cKDTree(vae.encode(train.images)[0])
     _, nearest = tree.query(z_mean, NEIGHBORS)

@@ -84,8 +84,9 @@ CARD = """\
 - in: `z`, float32, (n, {latent_dim})
 - out: `pixels`, float32, (n, {shape}), in [0, 1]
 
-n is any number. Crop pictures around their center and resize them; put transparent
-pixels on {background}.{bits}
+n is any number. Images come from pictures by Pillow's
+`ImageOps.fit(picture.convert("{mode}"), ({width}, {height}))`, after
+`ImageOps.exif_transpose` for photos; transparent pixels become {background}.{bits}
 
 ```python
 import numpy as np
@@ -162,6 +163,9 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
         "hidden": ", ".join(map(str, config.hidden)),
         "ending": ENDINGS[form],
         "shape": shape,
+        "mode": "RGB" if len(vae.image_shape) == 3 else "L",
+        "height": vae.image_shape[0],
+        "width": vae.image_shape[1],
         "black": "RGB" if len(vae.image_shape) == 3 else "0 is black, 255 is white",
         "bits": f" Scale pixels of {bits} bits to 0 … 255." if bits else "",
         "load": LOAD[form].replace("{shape}", shape),

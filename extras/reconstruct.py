@@ -4,6 +4,7 @@
     python -m extras.reconstruct --data me.png
     python -m extras.reconstruct --noise 0.5      and between them, what the encoder saw
     python -m extras.reconstruct --odd 10         the oddest, and what is odd about them
+    python -m extras.reconstruct --odd 40 --all   of the training images, too
 
 With --noise the encoder sees only noisy images: Gaussian noise of that standard
 deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
@@ -19,6 +20,7 @@ from support.errors import UserError
 from support.trained import NewPicture, Trained
 
 COLUMNS = 20  # images side by side
+MAX_ODD = 100
 
 
 @cli.options(__doc__)
@@ -29,24 +31,28 @@ class Options(Trained):
     noise: AtLeast0[float] | None = None  # standard deviation; by default, training's
     seed: AtLeast0[int] = 0  # of the noise
     odd: AtLeast1[int] | None = None  # show so many images that the model finds odd
+    all: bool = False  # choose the odd ones among the training images, too
     show: bool = False  # open the picture in the browser
 
     def __post_init__(self) -> None:
         """Raise UserError for options that do not go together."""
         if self.odd and self.noise is not None:
             raise UserError("--odd shows clean images: leave out --noise")
-        if self.odd and self.odd > COLUMNS:
-            raise UserError(f"--odd {self.odd}: give {COLUMNS} or less")
+        if self.odd and self.odd > MAX_ODD:
+            raise UserError(f"--odd {self.odd}: give {MAX_ODD} or less")
+        if self.all and not self.odd:
+            raise UserError("--all is for odd images: add --odd 20")
 
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from support import pictures
-from support.backend import in_batches, keras, ops, to_pixels
+from support.backend import Tensor, in_batches, keras, ops, to_pixels
 from support.errors import printable
 from support.noise import add_noise, entropy
-from support.shown import Shown, load_images
+from support.parts import Part
+from support.shown import load_images
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss
 
 MAX_HEIGHT = 40  # of a picture, in inches
@@ -87,66 +93,80 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def excess(vae: VAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what makes uint8 images odd, in nats, for z = z_mean.
+def excess(vae: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what makes a batch of uint8 images odd, in nats, for z = z_mean.
 
     The excess of each pixel is its reconstruction loss less its entropy, (n, pixels).
-    The second array, (n,), is its sum plus β·KL.
+    The second tensor, (n,), is its sum plus β·KL.
     """
-
-    def losses(batch):
-        x = to_pixels(batch)
-        z_mean, z_log_sigma = vae.encoder(x)
-        # Each pixel by itself: the sum over the last axis has one term.
-        terms = reconstruction_loss(x[..., None], vae.decoder(z_mean)[..., None])
-        return terms, vae.config.beta * kl_divergence(z_mean, z_log_sigma)
-
-    terms, kl = in_batches(losses, images)
-    pixels = terms - in_batches(entropy, images)
-    return pixels, pixels.sum(axis=1) + kl
+    x = to_pixels(images)
+    z_mean, z_log_sigma = vae.encoder(x)
+    # Each pixel by itself: the sum over the last axis has one term.
+    losses = reconstruction_loss(x[..., None], vae.decoder(z_mean)[..., None])
+    pixels = losses - entropy(images)
+    kl = kl_divergence(z_mean, z_log_sigma)
+    return pixels, ops.sum(pixels, axis=1) + vae.config.beta * kl
 
 
-def draw_odd(vae: VAE, shown: Shown, count: int) -> tuple[Figure, list[str]]:
-    """Return a Figure of the oddest images, and their names.
+def find_odd(
+    vae: VAE, parts: list[Part], names: list[str] | None, count: int
+) -> list[tuple[np.ndarray, str, str, float]]:
+    """Return the images of the highest excess: each with its file, class and excess."""
+    found = []
+    for part in parts:
+        total = in_batches(lambda batch: excess(vae, batch)[1], part.images)
+        for i in np.argsort(-total, kind="stable")[:count]:
+            label = "" if part.labels is None else names[part.labels[i]]
+            found.append((part.images[i], part.names[i], label, float(total[i])))
+    return sorted(found, key=lambda image: -image[3])[:count]
 
-    Each stands above its reconstruction and a map of where its excess is.
+
+def draw_odd(vae: VAE, found: list[tuple[np.ndarray, str, str, float]]) -> Figure:
+    """Return a Figure of what find_odd returns.
+
+    Each image stands above its reconstruction and a map of where its excess is.
     """
-    pixels, total = excess(vae, shown.images)
-    oddest = np.argsort(-total, kind="stable")[:count]
-    images = shown.images[oddest]
+    images = np.stack([image for image, *_ in found])
     redrawn = vae.decode(vae.encode(images)[0])
-    maps = pixels[oddest].reshape(*images.shape[:3], -1).sum(axis=-1)
+    pixels = in_batches(lambda batch: excess(vae, batch)[0], images)
+    maps = pixels.reshape(*images.shape[:3], -1).sum(axis=-1)
+    columns = min(len(found), COLUMNS)
+    lines = -(-len(found) // columns)
     aspect = images.shape[1] / images.shape[2]
-    figure = Figure((1 + 1.1 * count, 0.8 + 3.3 * aspect), layout="constrained")
-    axes = figure.subplots(3, count, squeeze=False)
-    for column, i in enumerate(oddest):
-        label = "" if shown.labels is None else shown.class_names[shown.labels[i]]
+    size = 1 + 1.1 * columns, lines * (0.8 + 3.3 * aspect)
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(3 * lines, columns, squeeze=False)
+    for cell in axes.flat:
+        cell.set(xticks=[], yticks=[], frame_on=False)
+    for i, (image, name, label, total) in enumerate(found):
+        top, column = 3 * (i // columns), i % columns
+        above, middle, below = axes[top : top + 3, column]
         # A long name keeps its end, which tells files of a folder apart.
-        lines = printable(shown.names[i])[-16:], label[:16], f"{total[i]:.0f} nats"
-        text = "\n".join(line for line in lines if line)
-        fonts = pictures.fonts_for("".join(lines))
-        axes[0, column].set_title(text, size=8, parse_math=False, family=fonts)
+        text = printable(name)[-16:], label[:16], f"{total:.0f} nats"
+        fonts = pictures.fonts_for("".join(text))
+        title = "\n".join(line for line in text if line)
+        above.set_title(title, size=8, parse_math=False, family=fonts)
         gray = {"cmap": "gray", "vmin": 0}
-        axes[0, column].imshow(images[column], vmax=255, **gray)
-        axes[1, column].imshow(redrawn[column], vmax=1, **gray)
-        heat = axes[2, column].imshow(
-            maps[column], cmap="inferno", vmin=0, vmax=maps.max()
-        )
-    for row, name in zip(axes, ("image", "redrawn", "excess"), strict=True):
-        row[0].set_ylabel(name)
-        for cell in row:
-            cell.set(xticks=[], yticks=[])
-    figure.colorbar(heat, ax=axes[2].tolist(), label="nats per pixel")
-    return figure, [shown.names[i] for i in oddest]
+        above.imshow(image, vmax=255, **gray)
+        middle.imshow(redrawn[i], vmax=1, **gray)
+        heat = below.imshow(maps[i], cmap="inferno", vmin=0, vmax=maps.max())
+    for row, cell in enumerate(axes[:, 0]):
+        cell.set_ylabel(("image", "redrawn", "excess")[row % 3])
+    figure.colorbar(heat, ax=axes[2::3].ravel().tolist(), label="nats per pixel")
+    return figure
 
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    shown = load_images(settings, options.weights, options.data)
+    shown = load_images(settings, options.weights, options.data, options.all)
     if options.odd:
-        figure, names = draw_odd(vae, shown, options.odd)
-        pictures.save_picture(figure, options.output, options.show)
-        print("the oddest first:", ", ".join(map(printable, names)))
+        parts = [shown, shown.train] if options.all and shown.train else [shown]
+        count = sum(len(part.images) for part in parts)
+        kind = shown.kind if len(parts) == 1 else "images"
+        found = find_odd(vae, parts, shown.class_names, options.odd)
+        pictures.save_picture(draw_odd(vae, found), options.output, options.show)
+        names = ", ".join(printable(name) for _, name, *_ in found)
+        print(f"the oddest of {count:,} {kind} first: {names}")
         return
     images = shown.images
     noise = vae.config.noise if options.noise is None else options.noise

@@ -169,8 +169,8 @@ class Reader:
         it around its center.
         """
         height, width = self.form.size
-        side = max(height, width)
-        image.draft(None, (side, side))  # Decode a JPEG no larger than needed.
+        side = 3 * max(height, width)
+        image.draft(None, (side, side))  # Decode a large JPEG at ½, ¼ or ⅛ of its size.
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip at 255
             pixels = np.asarray(image)

@@ -40,14 +40,14 @@ def print_report(summary: dict, kind: str) -> None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
     if areas := summary.get("roc"):
         print(
-            "area under the ROC curve of the excess, against the held-out images that"
+            "area under the ROC curve: how often an image has a higher excess than one"
         )
-        print("the model was trained beside (0.5: as odd as they are; 1: always odder)")
+        print("held out of the model's own data (0.5: no odder than those; 1: always)")
         for name, (number, area, error) in areas.items():
             error = f" ± {error:.3f}" if number > 1 else ""
             print(f"  {printable(name)[:26]:26}{area:10.3f}{error}  {number:,}")
-        print("note: a low loss does not prove that an image is of their kind: compare")
-        print("      the all-black one")
+        print("note: an image can be foreign and have a low excess, as plain ones do:")
+        print("      compare the all-black one")
     if beta != 1:
         print(f"note: the bound is that of β = 1; training used β = {beta:g}")
     if summary["noise"]:

@@ -7,9 +7,12 @@ import sys
 import numpy as np
 import pytest
 from conftest import save_untrained
+from PIL import Image, ImageOps
 from reference import make_vae
 
+from support import data
 from support.backend import BACKEND
+from support.images import Format
 
 needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="another backend")
 
@@ -71,6 +74,20 @@ def test_the_card_says_what_was_trained_and_how_well(weights, npz, succeeds, her
     assert "Dense layers of 32 units (tanh)" in card
     assert "(n, 12, 12), 0 is black" in card
     assert str(npz.parent) not in card  # the reader need not know
+
+
+@pytest.mark.parametrize("shape", [(28, 20), (20, 28, 3)])
+def test_the_card_says_how_to_read_a_picture(here, succeeds, shape):
+    save_untrained(make_vae(shape), "vae_mnist.weights.h5", "images")
+    succeeds("extras.export")
+    card = " ".join((here / "exported" / "MODEL.md").read_text("utf-8").split())
+    expression = re.search(r"`(ImageOps\.fit.+?)`", card)[1]
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype("uint8")
+    Image.fromarray(pixels).save("a.jpg")
+    with Image.open("a.jpg") as picture:
+        fit = eval(expression, {"ImageOps": ImageOps, "picture": picture})
+    read = data.read("a.jpg", Format(shape[:2], len(shape) == 3)).train.images[0]
+    np.testing.assert_array_equal(np.array(fit), read)
 
 
 @needs_tensorflow

@@ -37,6 +37,8 @@ def numbers(labels):
         (["--traverse", "--image", 60], "choose from 0 to 59"),
         (["--image", 3], "add --traverse"),
         (["--files", "new"], "add --random"),
+        (["--count", 5], "add --random"),
+        (["--count", 40_001, "--random"], "give 40000 or less"),
         (["--data", "mnist_sample"], "this picture needs no images"),
         (["--data", "mnist_sample", "--random"], "this picture needs no images"),
         (["--data", "mnist_sample", "--traverse"], "this picture needs no images"),
@@ -152,5 +154,8 @@ def test_random_images_are_decoded_from_numpys_draws(draw, five, here):
     np.testing.assert_allclose(picture, expected, atol=1e-6)
     assert "probability" in axes.get_title() and "9 draws" in axes.get_title()
     assert not len(axes.get_xticks()) and not len(axes.get_yticks())
+    few = draw("--random", "--count", 7, "--seed", 7, weights=five)
+    expected = tile(load_vae(five)[0].decode(z[:7]), 3)  # the rest is black
+    np.testing.assert_allclose(few.images[0].get_array(), expected, atol=1e-6)
     other = draw("--random", "--size", 3, weights=five).images[0].get_array()
     assert np.abs(other - picture).max() > 0.001

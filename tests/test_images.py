@@ -165,6 +165,19 @@ def test_rounding_is_not_cropping(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("size", [(28, 28), (50, 30), (90, 120)])
+def test_a_jpeg_is_resized_as_pillow_resizes_the_whole_picture(tmp_path, size):
+    """Decoding a JPEG at a fraction of its size is another, coarser filter."""
+    rng = np.random.default_rng(0)
+    squares = rng.integers(0, 256, (60, 80)).astype("uint8").repeat(10, 0).repeat(10, 1)
+    PIL.Image.fromarray(squares).save(tmp_path / "a.jpg", quality=95)
+    with PIL.Image.open(tmp_path / "a.jpg") as picture:
+        expected = PIL.ImageOps.fit(picture, size[::-1])
+    (pixels,) = read(tmp_path / "a.jpg", size)
+    difference = np.subtract(pixels, expected, dtype=float)
+    assert np.sqrt((difference**2).mean()) < 1.45  # gray levels
+
+
 @pytest.mark.parametrize("size", [(8, 8), (50, 30)])
 def test_a_large_jpeg_is_decoded_no_larger_than_needed(tmp_path, size):
     """But never smaller: its fine stripes would become gray."""

@@ -86,6 +86,14 @@ def test_many_classes_have_colors_but_no_names():
     assert texts(axes) == []
 
 
+@pytest.mark.parametrize("outside", [20, 21])
+def test_a_square_that_misses_most_images_says_so(outside):
+    points = RNG.uniform(-2.9, 2.9, (40, 2))
+    points[:outside, 1] = -3.1
+    text = draw(points).figure.get_supxlabel()
+    assert ("outside: 21 of 40. Try its --range" in text) == (outside > 20)
+
+
 def test_strays_do_not_widen_the_axes_and_are_counted():
     points = RNG.uniform(-4, 4, (1000, 2))
     points[:3] = [[50, 0], [0, -60], [70, 70]]

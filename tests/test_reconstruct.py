@@ -63,28 +63,44 @@ def test_the_errors_that_are_printed(weights, succeeds, drawn):
 def test_the_odd_ones_and_where_they_are_odd(succeeds, drawn, fails, npz, here, beta):
     vae = make_vae((12, 12), sharpen=3, beta=beta)
     weights = save_untrained(vae, here / "a.weights.h5", npz)
-    stdout = succeeds("extras.reconstruct", "--weights", weights, "--odd", 4)
+    command = ["extras.reconstruct", "--weights", weights]
+    stdout = succeeds(*command, "--odd", 24)
     images, labels = bars(60, 1)
     z_mean, z_log_sigma = vae.encode(images)
     p = vae.decode(z_mean).astype(float)
     x = images / 255
     pixels = special.rel_entr(x, p) + special.rel_entr(1 - x, 1 - p)  # KL of each pixel
     total = pixels.sum(axis=(1, 2)) + beta * gaussian_kl(z_mean, z_log_sigma)
-    oddest = np.argsort(-total)[:4]
+    oddest = np.argsort(-total)[:24]
     names = ", ".join(f"x_test[{i}]" for i in oddest)
-    assert stdout.endswith(f"the oddest first: {names}\n")
-    axes = np.reshape(drawn[0].axes[:12], (3, 4))
-    for column, i in enumerate(oddest):
-        above, middle, below = (cell.images[0] for cell in axes[:, column])
+    assert stdout.endswith(f"the oddest of 60 held-out images first: {names}\n")
+    axes = np.reshape(drawn[0].axes[:120], (2, 3, 20))  # two lines of three rows
+    assert not any(cell.images for cell in axes[1, :, 4:].flat)
+    for place, i in enumerate(oddest):
+        cells = axes[place // 20, :, place % 20]
+        above, middle, below = (cell.images[0] for cell in cells)
         np.testing.assert_array_equal(above.get_array(), images[i])
         np.testing.assert_allclose(middle.get_array(), p[i], atol=1e-6)
         np.testing.assert_allclose(below.get_array(), pixels[i], atol=1e-4)
         assert below.norm.vmax == pytest.approx(pixels[oddest].max(), abs=1e-4)
-        title = axes[0, column].get_title()
+        title = cells[0].get_title()
         assert title == f"x_test[{i}]\n{labels[i]}\n{total[i]:.0f} nats"
-    command = ["extras.reconstruct", "--weights", weights]
     fails(*command, "--odd", 4, "--noise", 0.1, says="leave out --noise")
-    fails(*command, "--odd", 21, says="give 20 or less")
+    fails(*command, "--odd", 101, says="give 100 or less")
+    fails(*command, "--all", says="add --odd")
+
+
+def test_the_odd_ones_of_all_images(succeeds, drawn, npz, here):
+    vae = make_vae((12, 12), sharpen=3)
+    weights = save_untrained(vae, here / "a.weights.h5", npz)
+    command = ["extras.reconstruct", "--weights", weights, "--odd", 100]
+    _, _, held_out = succeeds(*command).partition("first: ")
+    text, _, both = succeeds(*command, "--all").partition("first: ")
+    assert text == "the oddest of 310 images "
+    both, held_out = both.strip().split(", "), held_out.strip().split(", ")
+    assert len(both) == 100 and len(held_out) == 60
+    of_test = [name for name in both if "x_test" in name]
+    assert 0 < len(of_test) < 60 and of_test == held_out[: len(of_test)]
 
 
 @pytest.mark.usefixtures("here")
