@@ -44,7 +44,7 @@ from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import note, printable, progress
 from support.noise import entropy
 from support.quadrature import integrate
-from support.report import LABELS, NEIGHBORS, print_report, roc_area, roc_areas, table
+from support.report import LABELS, NEIGHBORS, print_report, roc_area, roc_rows, table
 from support.shown import Shown, load_images
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
@@ -201,25 +201,37 @@ def evaluate_images(
     return losses
 
 
-def compare(vae: VAE, settings: dict, shown: Shown, excess, options) -> dict | None:
-    """Return roc_areas of images, against those held out from the model.
+def compare(
+    vae: VAE, settings: dict, shown: Shown, excess: np.ndarray, options: Options
+) -> list | None:
+    """Return roc_rows of images and of an all-black one, against the model's own.
 
-    Also of an all-black image. Returns None if the model's own are not found.
+    Those are the held-out images of the classes that it was trained on. Returns None if
+    they are not found, or if there are no others.
     """
-    try:
-        own = load_images(settings, options.weights)
-    except UserError as error:
-        note(f"no ROC curves: {error}")
-        return None
-    if not own.held_out:
-        return None
-    samples, seed = options.samples, options.seed
-    ordinary = image_losses(vae, own.images, samples, seed)["excess"]
-    names = shown.class_names, own.class_names
-    areas = roc_areas(shown, *names, excess, ordinary)
+    only, samples, seed = vae.config.only, options.samples, options.seed
+    labels = shown.labels
+    if shown.held_out:  # The model's own are among them.
+        if not only:
+            return None
+        known = np.isin(np.array(shown.class_names)[labels], only)
+        ordinary, excess, labels = excess[known], excess[~known], labels[~known]
+        if not len(excess):
+            return None
+    else:
+        try:
+            own = load_images(settings, options.weights)
+        except UserError as error:
+            note(f"no ROC curves: {error}")
+            return None
+        if not own.held_out:
+            note("no ROC curves: those are not what the model was trained on")
+            return None
+        ordinary = image_losses(vae, own.images, samples, seed)["excess"]
     black = np.zeros((1, *vae.image_shape), "uint8")
     black = image_losses(vae, black, samples, seed)["excess"]
-    return areas | {"an all-black image": (1, *roc_area(black, ordinary))}
+    rows = roc_rows(excess, labels, shown.class_names, ordinary)
+    return [*rows, (1, *roc_area(black, ordinary), "an all-black image")]
 
 
 def is_binary(images: np.ndarray) -> bool:

@@ -104,6 +104,8 @@ def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
 def describe_option(name: str, value: object) -> str:
     """Return "β = 4" for beta = 4.0, and the like."""
     name = {"beta": "β"}.get(name, name)
+    if isinstance(value, tuple):
+        value = " ".join(map(str, value))
     return f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
 
 

@@ -29,6 +29,7 @@ class Options:
             raise UserError("--format onnx needs: python -m pip install tf2onnx")
 
 
+import contextlib
 import os
 import pathlib
 
@@ -118,8 +119,11 @@ def frozen(layer: keras.Layer) -> keras.Layer:
     """Return a layer as it is, or instead of Normalization one that ONNX can hold."""
     if not isinstance(layer, layers.Normalization):
         return layer
-    mean, variance = float(layer.mean[0, 0]), float(layer.variance[0, 0])
-    return layers.Rescaling(variance**-0.5, -mean * variance**-0.5, name=layer.name)
+    mean, variance = layer.get_weights()[:2]
+    sigma = max(variance.item() ** 0.5, keras.backend.epsilon())  # as in Keras
+    # First subtract, then divide: of nearly constant images, little else is left.
+    steps = layers.Rescaling(1, -mean.item()), layers.Rescaling(1 / sigma)
+    return keras.Sequential(steps, name=layer.name)
 
 
 def plain_models(vae: VAE) -> dict[str, keras.Model]:
@@ -138,6 +142,11 @@ def plain_models(vae: VAE) -> dict[str, keras.Model]:
     }
 
 
+def quote(text: str) -> str:
+    """Return text as Markdown shows it, whatever it contains."""
+    return "`" + text.replace("`", "'") + "`"
+
+
 def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> str:
     """Return a model card for files of a format.
 
@@ -154,12 +163,15 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
             f" {reconstruction:.2f}, KL {kl:.2f}."
         )
     special = ""
+    if config.only:
+        names = ", ".join(map(printable, config.only))
+        special += f" Only the classes {quote(names)}, in the loss, too."
     if config.binarize:
         special += " Pixels were sampled as black or white at every step."
     if config.noise:
         special += f" The encoder saw noise of standard deviation {config.noise:g}."
     facts = config.stored() | {
-        "data": printable(os.path.basename(settings["config"]["data"])),
+        "data": quote(printable(os.path.basename(settings["config"]["data"]))),
         "hidden": ", ".join(map(str, config.hidden)),
         "ending": ENDINGS[form],
         "shape": shape,
@@ -185,19 +197,24 @@ def main(options: Options) -> None:
     folder = pathlib.Path(options.output)
     with explain(f"cannot write {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    for name, model in plain_models(vae).items():
-        path = folder / (name + ENDINGS[form])
-        with files.replacing(path) as new:
+    models = plain_models(vae)
+    paths = [folder / (name + ENDINGS[form]) for name in models]
+    card = folder / "MODEL.md"
+    with contextlib.ExitStack() as stack:  # replaces all three files, or none
+        *new, new_card = (
+            stack.enter_context(files.replacing(path)) for path in [*paths, card]
+        )
+        for path, model in zip(new, models.values(), strict=True):
             if form == "keras":
-                model.save(new)
+                model.save(path)
             else:
                 model(ops.zeros((1, *model.input_shape[1:]), model.input.dtype))
                 with quiet():
-                    model.export(new, format=form, verbose=False)
+                    model.export(path, format=form, verbose=False)
+        new_card.write_text(describe(vae, settings, history, form), encoding="utf-8")
+    for path in paths:
         print(f"wrote {path}")
-    with files.replacing(folder / "MODEL.md") as new:
-        new.write_text(describe(vae, settings, history, form), encoding="utf-8")
-    print(f"wrote {folder / 'MODEL.md'}, which says how to load them")
+    print(f"wrote {card}, which says how to load them")
 
 
 if __name__ == "__main__":

@@ -105,11 +105,13 @@ def assemble(
     labels = [part.labels for part in parts if part.labels is not None]
     if labels:
         classes = np.unique(np.concatenate(labels))
-        names = names or [printable(label) for label in classes]
+        printed = names or [printable(label) for label in classes]
+        names = list(dict.fromkeys(printed))  # "cat" and "cat " are the same.
+        numbers = np.array([names.index(name) for name in printed])
         parts = [
             part
             if part.labels is None
-            else replace(part, labels=np.searchsorted(classes, part.labels))
+            else replace(part, labels=numbers[np.searchsorted(classes, part.labels)])
             for part in parts
         ]
     checksum = zlib.crc32(str(tuple(part.images.shape for part in parts)).encode())
@@ -147,21 +149,24 @@ def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
 
     only: their names. Raises UserError if a part has no images of one of them.
     """
-    classes = dataset.class_names or []
+    source, classes = dataset.source, dataset.class_names
+    if not classes:
+        raise UserError(f"{source} has no labels, so there is no class {only[0]}")
     if unknown := [name for name in only if name not in classes]:
-        known = f"has the classes {', '.join(classes)}" if classes else "has no labels"
-        raise UserError(f"--only {unknown[0]}: {dataset.source} {known}")
+        known = ", ".join(classes)
+        raise UserError(f"{source} has no class {unknown[0]}: its classes are {known}")
     numbers = sorted({classes.index(name) for name in only})
+    names = [classes[number] for number in numbers]
 
-    def kept(part: Part) -> Part:
-        if part.labels is None or set(numbers) - set(part.labels.tolist()):
-            problem = "no images of it to train on, or none that are held out"
-            raise UserError(f"--only {' '.join(only)}: {problem}")
+    def kept(part: Part, use: str) -> Part:
+        here = set() if part.labels is None else set(part.labels.tolist())
+        if lacking := [classes[number] for number in numbers if number not in here]:
+            raise UserError(f"{source} has no images of {lacking[0]} {use}")
         few = select(part, np.isin(part.labels, numbers), in_place=True)
         return replace(few, labels=np.searchsorted(numbers, few.labels))
 
-    names = [classes[number] for number in numbers]
-    train, test = kept(dataset.train), kept(dataset.test)
+    train = kept(dataset.train, "to train on")
+    test = dataset.test and kept(dataset.test, "that are held out")
     return replace(dataset, train=train, test=test, class_names=names)
 
 

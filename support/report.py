@@ -38,16 +38,14 @@ def print_report(summary: dict, kind: str) -> None:
         print(f"active dimensions           {active} of {len(kl)}")
     if vote is not None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
-    if areas := summary.get("roc"):
-        print(
-            "area under the ROC curve: how often an image has a higher excess than one"
-        )
-        print("held out of the model's own data (0.5: no odder than those; 1: always)")
-        for name, (number, area, error) in areas.items():
-            error = f" ± {error:.3f}" if number > 1 else ""
-            print(f"  {printable(name)[:26]:26}{area:10.3f}{error}  {number:,}")
+    if rows := summary.get("roc"):
+        print("area under the ROC curve: how often an image has a higher excess than a")
+        print("held-out one of the model's own (0.5: as odd as those; 1: always odder)")
+        for number, area, error, name in rows:
+            text = f"{area:.3f}" + ("" if error is None else f" ± {error:.3f}")
+            print(f"  {text:15}{number:8,}  {printable(name)}")
         print("note: an image can be foreign and have a low excess, as plain ones do:")
-        print("      compare the all-black one")
+        print("      compare the black one")
     if beta != 1:
         print(f"note: the bound is that of β = 1; training used β = {beta:g}")
     if summary["noise"]:
@@ -61,11 +59,12 @@ def print_report(summary: dict, kind: str) -> None:
         print("      log-likelihoods: train with --binarize for that")
 
 
-def roc_area(odd: np.ndarray, ordinary: np.ndarray) -> tuple[float, float]:
+def roc_area(odd: np.ndarray, ordinary: np.ndarray) -> tuple[float, float | None]:
     """Return the area under the ROC curve of a score, and its standard error.
 
     The area is the share of pairs in which the odd image has the higher score; a tie
-    counts half. The error: DeLong, DeLong & Clarke-Pearson 1988.
+    counts half. The error (DeLong, DeLong & Clarke-Pearson 1988) is None if there is
+    only one image of a kind.
     """
 
     def shares_below(scores, others):
@@ -73,35 +72,32 @@ def roc_area(odd: np.ndarray, ordinary: np.ndarray) -> tuple[float, float]:
         sides = [np.searchsorted(others, scores, side) for side in ("left", "right")]
         return np.mean(sides, axis=0) / len(others)
 
-    below = shares_below(odd, ordinary)
-    above = shares_below(-ordinary, -odd)
-    error = (below.var() / len(odd) + above.var() / len(ordinary)) ** 0.5
-    return float(below.mean()), float(error)
+    shares = shares_below(odd, ordinary), shares_below(-ordinary, -odd)
+    area = float(shares[0].mean())
+    if min(map(len, shares)) == 1:
+        return area, None
+    return area, float(sum(share.var(ddof=1) / len(share) for share in shares) ** 0.5)
 
 
-def roc_areas(
-    shown: Part, names: list[str] | None, known: list[str] | None, scores, ordinary
-) -> dict[str, tuple[int, float, float]]:
-    """Return, for each class, how many images it has, and roc_area of their scores.
+def roc_rows(
+    scores: np.ndarray,
+    labels: np.ndarray | None,
+    names: list[str] | None,
+    ordinary: np.ndarray,
+) -> list[tuple[int, float, float | None, str]]:
+    """Return the number of images, roc_area and the name of each class, then of all.
 
-    names: of the classes. known: of those that the model was trained on. The last entry
-    is of all other images, if there are some of both. ordinary: scores of images that
-    the model was trained beside.
+    ordinary: scores of images that the model was trained beside.
     """
-    rest, others = "all", np.ones(len(scores), bool)
-    groups = {}
-    if shown.labels is not None:
-        groups = {name: shown.labels == i for i, name in enumerate(names)}
-        foreign = np.array(
-            [names[label] not in (known or []) for label in shown.labels]
-        )
-        if 0 < foreign.sum() < len(scores):
-            rest, others = f"all except {', '.join(known)}", foreign
-    return {
-        name: (int(wanted.sum()), *roc_area(scores[wanted], ordinary))
-        for name, wanted in (groups | {rest: others}).items()
-        if wanted.any()
-    }
+    groups = []
+    if labels is not None:
+        groups = [(labels == i, names[i]) for i in np.unique(labels)]
+    if len(groups) != 1:
+        groups.append((np.ones(len(scores), bool), "all of these"))
+    return [
+        (int(chosen.sum()), *roc_area(scores[chosen], ordinary), name)
+        for chosen, name in groups
+    ]
 
 
 def table(

@@ -71,7 +71,7 @@ def load_images(
     else:
         problem = f"{path} was trained on other images ({config['data']})"
         note(f"{problem}, which may include some of these")
-    if only and dataset.test:
+    if only:
         dataset = data.keep_classes(dataset, only)
     shown = dataset.test or dataset.train
     train = dataset.train if dataset.test and keep_train else None

@@ -53,7 +53,8 @@ class Run:
     def check_resumable(self, saved: dict) -> None:
         """Raise UserError if the settings of a saved run are not those of this one."""
         ours = json.loads(json.dumps(self.settings["config"]))  # as the file has it
-        theirs = saved["config"]
+        # An older file lacks some options, which had their defaults.
+        theirs = type(self.config)().stored() | saved["config"]
         for name, option, rules in cli.rules(type(self.config)):
             fixed = name in theirs and cli.may_change not in rules
             if fixed and theirs[name] != ours[name]:

@@ -507,20 +507,23 @@ def test_some_classes_of_both_parts_are_kept(tmp_path):
     np.testing.assert_array_equal(some.train.images, IMAGES[[1, 2, 4, 5]])
     np.testing.assert_array_equal(some.test.images, IMAGES[[7, 8]])
     assert data.load(str(path), only=("b", "b")).test.labels.tolist() == [0]
-    with pytest.raises(UserError, match=r"--only d: .*a.npz has the classes a, b, c"):
+    with pytest.raises(
+        UserError, match="a.npz has no class d: its classes are a, b, c"
+    ):
         data.load(str(path), only=("a", "d"))
     np.savez(path, x=IMAGES, y=LABELS)  # Its held-out fifth does not depend on `only`.
     whole, some = data.load(str(path)).test, data.load(str(path), only=("1",)).test
     assert some.names == [whole.names[i] for i in np.flatnonzero(whole.labels == 1)]
     np.savez(path, **images, y_test=["a", "b", "b"])
-    with pytest.raises(UserError, match="--only c: no images of it"):
+    with pytest.raises(UserError, match="a.npz has no images of c that are held"):
         data.load(str(path), only=("c",))
     np.savez(path, x_train=IMAGES, x_test=IMAGES)
-    with pytest.raises(UserError, match="--only a: .*a.npz has no labels"):
+    with pytest.raises(UserError, match="a.npz has no labels, so there is no class a"):
         data.load(str(path), only=("a",))
 
 
-def test_a_model_of_some_classes_is_shown_those_or_others_on_request(npz):
+@pytest.mark.usefixtures("here")
+def test_a_model_of_some_classes_is_shown_those_or_others_on_request(npz, capsys):
     settings = settings_of(str(npz), (12, 12))
     settings["config"]["only"] = ["2", "0"]
     shown = load_images(settings, "w")
@@ -529,3 +532,20 @@ def test_a_model_of_some_classes_is_shown_those_or_others_on_request(npz):
     assert shown.held_out and shown.class_names == ["0", "2"]
     shown = load_images(settings, "w", str(npz))
     assert shown.held_out and len(shown.images) == len(whole.images)
+    images, labels = bars(30, 4)  # Its data changed, and has no test part any more.
+    np.savez("new.npz", x=images, y=labels)
+    settings["config"]["data"] = "new.npz"
+    shown = load_images(settings, "w")
+    assert not shown.held_out and len(shown.images) == (labels != 1).sum()
+    assert "trained on other images" in capsys.readouterr().err
+    np.savez("new.npz", x=images[labels == 2], y=labels[labels == 2])
+    with pytest.raises(UserError, match="new.npz has no class 0: its classes are 2"):
+        load_images(settings, "w")
+
+
+def test_labels_that_print_alike_are_one_class(tmp_path):
+    y = np.array(["10", "2 ", "2", "\x1b", "10", "2"])
+    np.savez(tmp_path / "a.npz", x_train=IMAGES[:6], y_train=y, x_test=IMAGES[:6])
+    dataset = data.load(str(tmp_path / "a.npz"))
+    assert dataset.class_names == ["\N{REPLACEMENT CHARACTER}", "10", "2"]
+    assert dataset.train.labels.tolist() == [1, 2, 2, 0, 1, 2]

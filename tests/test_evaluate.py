@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import re
 
 import numpy as np
 import pytest
@@ -214,34 +213,36 @@ def test_the_area_under_the_roc_curve_is_the_share_of_pairs():
     wins = (odd[:, None] > ordinary) + 0.5 * (odd[:, None] == ordinary)
     assert area == pytest.approx(wins.mean())
     # DeLong et al. 1988: the variances of both means of the pairs add up.
-    variance = wins.mean(axis=1).var() / 12 + wins.mean(axis=0).var() / 30
+    rows, columns = wins.mean(axis=1), wins.mean(axis=0)
+    variance = rows.var(ddof=1) / 12 + columns.var(ddof=1) / 30
     assert error == pytest.approx(variance**0.5)
+    assert report.roc_area(odd[:1], ordinary) == (wins[0].mean(), None)
+    assert report.roc_area(odd, ordinary[:1]) == (wins[:, 0].mean(), None)
 
 
 def test_the_area_of_two_normal_distributions_and_its_error():
     """The area is Φ(1/√2); a standard error is how far samples spread."""
     rng = np.random.default_rng(0)
-    pairs = [
-        report.roc_area(rng.normal(1, 1, 80), rng.normal(0, 1, 120))
-        for _ in range(2000)
-    ]
-    areas, errors = np.transpose(pairs)
+    draws = [(rng.normal(1, 1, 80), rng.normal(0, 1, 120)) for _ in range(2000)]
+    areas, errors = np.transpose([report.roc_area(*draw) for draw in draws])
     assert areas.mean() == pytest.approx(stats.norm.cdf(0.5**0.5), abs=0.003)
     assert errors.mean() == pytest.approx(areas.std(), rel=0.05)
 
 
-def test_classes_are_compared_with_those_that_the_model_knows():
+def test_a_line_per_class_and_one_for_all():
     labels = np.array([0, 0, 2, 2, 2, 3])
-    part = Part(np.zeros((6, 2, 2), "uint8"), labels, [])
     scores, ordinary = np.array([1, 2, 3, 4, 5, 9.0]), np.array([2.5, 3.5])
-    areas = report.roc_areas(part, ["a", "b", "c", "d"], ["a", "d"], scores, ordinary)
-    counts = {name: (count, area) for name, (count, area, _) in areas.items()}
-    known = {"a": (2, 0), "c": (3, 2.5 / 3), "d": (1, 1)}
-    assert counts == known | {"all except a, d": (3, 2.5 / 3)}
-    unlabeled = dataclasses.replace(part, labels=None)
-    for other, names in (part, ["x", "b", "y", "z"]), (unlabeled, None):
-        areas = report.roc_areas(other, names, ["a", "d"], scores, ordinary)
-        assert areas["all"][:2] == (6, pytest.approx(3.5 / 6))
+    rows = report.roc_rows(scores, labels, ["a", "b", "all of these", "d"], ordinary)
+    assert [(count, area, name) for count, area, _, name in rows] == [
+        (2, 0, "a"),
+        (3, pytest.approx(2.5 / 3), "all of these"),  # a class of that name
+        (1, 1, "d"),
+        (6, pytest.approx(3.5 / 6), "all of these"),
+    ]
+    assert rows[2][2] is None and rows[0][2] == 0 < rows[1][2]
+    assert len(report.roc_rows(scores, np.zeros(6, int), ["a"], ordinary)) == 1
+    ((count, _, _, name),) = report.roc_rows(scores, None, None, ordinary)
+    assert (count, name) == (6, "all of these")
 
 
 def read_csv(path):
@@ -302,20 +303,21 @@ def test_other_images_are_compared_with_the_models_own(
     np.savez("dark.npz", x=images // 2, y=labels)
     command = "extras.evaluate", "--weights", weights, "--samples", 5
     result = run_here(*command, "--data", "dark.npz", "--json", "a.json")
-    roc = json.loads((here / "a.json").read_text())["roc"]
-    assert list(roc) == ["0", "1", "2", "all", "an all-black image"]
-    assert sum(roc[name][0] for name in "012") == roc["all"][0] == 30
+    *classes, whole, last = json.loads((here / "a.json").read_text())["roc"]
+    assert [name for *_, name in classes] == ["0", "1", "2"]
+    assert sum(count for count, *_ in classes) == whole[0] == 30
     vae, _ = load_vae(weights)
     own = evaluate.image_losses(vae, bars(60, 1)[0], 5)["excess"]
     black = evaluate.image_losses(vae, np.zeros((1, 12, 12), "uint8"), 5)["excess"]
-    assert roc["an all-black image"][1] == pytest.approx((own < black).mean())
+    assert last[1:] == [pytest.approx((own < black).mean()), None, "an all-black image"]
+    assert f"  {last[1]:.3f}                 1  an all-black image\n" in result.stdout
     scores = evaluate.image_losses(vae, images // 2, 5)["excess"]
-    for i, name in enumerate("012"):
-        expected = (scores[labels == i][:, None] > own).mean()
-        assert roc[name][1] == pytest.approx(expected)
-        line = rf"  {name} +{roc[name][1]:.3f} ± {roc[name][2]:.3f}  {roc[name][0]}\n"
-        assert re.search(line, result.stdout)
+    for i, (count, area, error, name) in enumerate(classes):
+        assert area == pytest.approx((scores[labels == i][:, None] > own).mean())
+        line = f"  {area:.3f} ± {error:.3f}  {count:8}  {name}\n"
+        assert line in result.stdout
     assert "area under" not in succeeds(*command)
+    assert "area under" not in succeeds(*command, "--data", npz)  # no others
 
 
 def test_without_the_models_own_images_there_is_no_curve(npz, run_here, here):
@@ -330,6 +332,15 @@ def test_without_the_models_own_images_there_is_no_curve(npz, run_here, here):
 def test_one_class_against_the_others(npz, succeeds, here):
     train("--data", npz, "--only", 1, "--epochs", 1, "--hidden", 8, few_steps=True)
     assert succeeds("extras.evaluate", "--samples", 1).startswith("15 held-out images")
-    text = succeeds("extras.evaluate", "--samples", 1, "--data", npz)
-    assert text.startswith("60 held-out images")
-    assert re.search(r"  all except 1 +[01]\.\d+ ± 0\.\d+  45\n", text)
+    command = "--samples", 1, "--data", npz, "--csv", "a.csv", "--json", "a.json"
+    text = succeeds("extras.evaluate", *command)
+    assert "\n60 held-out images" in text
+    *rows, (count, area, _, name), _ = json.loads((here / "a.json").read_text())["roc"]
+    assert [name for *_, name in rows] == ["0", "2"]
+    assert (count, name) == (45, "all of these")
+    scores = {"1": [], "others": []}
+    for row in read_csv("a.csv"):
+        label = row["label"]
+        scores["1" if label == "1" else "others"].append(float(row["excess"]))
+    wins = np.array(scores["others"])[:, None] > scores["1"]
+    assert area == pytest.approx(wins.mean(), abs=0.002)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from reference import make_vae
 
 from support import data
-from support.backend import BACKEND
+from support.backend import BACKEND, keras
 from support.images import Format
 
 needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="another backend")
@@ -70,7 +70,7 @@ def test_the_card_says_what_was_trained_and_how_well(weights, npz, succeeds, her
     _, history = read(weights)
     assert len(history) == 30
     assert f"loss {history[-1]['val_loss']:.2f}," in card
-    assert "Data: bars.npz. 30 of 30 epochs, batches of 50, seed 0." in card
+    assert "Data: `bars.npz`. 30 of 30 epochs, batches of 50, seed 0." in card
     assert "Dense layers of 32 units (tanh)" in card
     assert "(n, 12, 12), 0 is black" in card
     assert str(npz.parent) not in card  # the reader need not know
@@ -88,6 +88,36 @@ def test_the_card_says_how_to_read_a_picture(here, succeeds, shape):
         fit = eval(expression, {"ImageOps": ImageOps, "picture": picture})
     read = data.read("a.jpg", Format(shape[:2], len(shape) == 3)).train.images[0]
     np.testing.assert_array_equal(np.array(fit), read)
+
+
+def test_the_card_names_classes_and_quotes_what_it_names(here, succeeds):
+    vae = make_vae((6, 6), only=("*a*", "b`"), binarize=True)
+    save_untrained(vae, "vae_mnist.weights.h5", "/x/<img src=x>`_")
+    succeeds("extras.export")
+    card = (here / "exported" / "MODEL.md").read_text("utf-8")
+    assert card.startswith("# A variational autoencoder of `<img src=x>'_`\n")
+    assert "Only the classes `*a*, b'`, in the loss, too. Pixels were sampled" in card
+
+
+@pytest.mark.parametrize("low", [200, 190])
+def test_images_of_little_contrast(here, succeeds, low):
+    images = np.full((50, 6, 6), 200, "uint8")
+    images[::2, 0, 0] = low
+    vae = make_vae((6, 6))
+    vae.adapt(images)
+    save_untrained(vae, "vae_mnist.weights.h5", "images")
+    succeeds("extras.export")
+    code = keras.saving.load_model("exported/encoder.keras").predict(images, verbose=0)
+    for found, expected in zip(code.values(), vae.encode(images), strict=True):
+        assert np.isfinite(found).all()
+        if low < 200:  # Of constant images only rounding is left.
+            np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_all_three_files_are_replaced_or_none(weights, fails, here):
+    (here / "exported" / "decoder.keras").mkdir(parents=True)
+    (here / "exported" / "encoder.keras").write_text("old")
+    fails("extras.export", "--weights", weights, says="exists and is not a file")
 
 
 @needs_tensorflow

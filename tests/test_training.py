@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import gc
+import json
 import ntpath
 import os
 import pathlib
@@ -14,6 +15,7 @@ import signal
 import time
 import types
 
+import h5py
 import numpy as np
 import pytest
 from conftest import (
@@ -222,6 +224,16 @@ def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
 def test_what_contradicts_the_run_is_a_mistake(finished, fails, more, says):
     np.savez("other.npz", x_train=np.full((20, 12, 12), 255, "uint8"))
     fails("vae_mnist.py", *RESUME, *more, says=says)
+
+
+def test_an_option_that_an_older_file_lacks_had_its_default(finished, fails, succeeds):
+    with h5py.File("m.weights.h5", "r+") as file:
+        settings = json.loads(file.attrs["settings"])
+        del settings["config"]["only"]
+        file.attrs["settings"] = json.dumps(settings)
+    more = *RESUME, "--epochs", EPOCHS + 1
+    fails("vae_mnist.py", *more, "--only", 1, says="trained with a different --only")
+    succeeds("vae_mnist.py", *more)
 
 
 def test_a_complete_checkpoint_only_gets_its_final_name(
