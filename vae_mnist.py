@@ -26,7 +26,8 @@ class Hyperparameters:
     # The model
     hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
-    activation: Literal["tanh", "glu", "relu", "elu", "silu"] = "tanh"  # glu is gated
+    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
+    gated: bool = False  # multiply each hidden unit by a sigmoid: twice the weights
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
@@ -79,15 +80,14 @@ from support.noise import add_noise, sample_pixels
 # A hidden layer of the encoder or the decoder
 
 
-def hidden_layer(h: Tensor, units: int, activation: str, **initializers) -> Tensor:
+def hidden_layer(h: Tensor, units: int, config: Hyperparameters) -> Tensor:
     """Return the outputs of a dense layer, (n, units), for its inputs h.
 
-    "glu" is gated: a · sigmoid(b), each of the two dense (Dauphin et al. 2017).
+    With --gated, sigmoids decide how much of each unit passes (van den Oord et al.
+    2016, arXiv:1606.05328, equation 2).
     """
-    if activation != "glu":
-        return layers.Dense(units, activation, **initializers)(h)
-    h = layers.Dense(2 * units, **initializers)(h)
-    return h[:, :units] * ops.sigmoid(h[:, units:])
+    values = layers.Dense(units, config.activation)(h)
+    return values * layers.Dense(units, "sigmoid")(h) if config.gated else values
 
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
@@ -104,7 +104,7 @@ def build_encoder(pixels: int, config: Hyperparameters) -> keras.Model:
     h = layers.Normalization(axis=None, name="normalize")(x)
     h = layers.Rescaling(5 / math.sqrt(pixels))(h)
     for units in config.hidden:
-        h = hidden_layer(h, units, config.activation)
+        h = hidden_layer(h, units, config)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
     # A small σ at the start, e⁻² ≈ 0.14, keeps ε from drowning out z_mean.
     z_log_sigma = layers.Dense(
@@ -134,19 +134,23 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(pixels: int, config: Hyperparameters) -> keras.Model:
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
+    z = keras.Input([config.latent_dim], name="z")
+
     # With Keras' small weights, zero biases and so few inputs, all units would start
     # out nearly identical. Larger weights spread them over the latent space.
-    stddev = math.sqrt(8 / config.latent_dim)
-    z = keras.Input([config.latent_dim], name="z")
-    h = hidden_layer(
-        z,
+    def spread():  # A new one each time: one object would repeat its numbers.
+        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
+
+    h = layers.Dense(
         first,
         config.activation,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-        bias_initializer=keras.initializers.RandomNormal(stddev=stddev),
-    )
+        kernel_initializer=spread(),
+        bias_initializer=spread(),
+    )(z)
+    if config.gated:
+        h = h * layers.Dense(first, "sigmoid", kernel_initializer=spread())(z)
     for units in others:
-        h = hidden_layer(h, units, config.activation)
+        h = hidden_layer(h, units, config)
     logits = layers.Dense(pixels, name="logits")(h)
     return keras.Model(z, logits, name="decoder")
 

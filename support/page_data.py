@@ -18,8 +18,7 @@ from support.errors import UserError
 from support.page_grid import SIDE, Grid, find_reach
 
 Array = np.ndarray
-ACTIVATIONS = ("linear", "tanh", "relu", "elu", "silu")  # that the page knows
-GATE = ("GetItem", "Sigmoid", "Multiply")  # Keras' operations that make a layer gated
+ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu", "elu", "silu")  # the page's
 STEPS = 200  # of the tour
 
 
@@ -43,22 +42,23 @@ def floats(array: Array, bits: int = 32) -> str:
     return base64.b64encode(np.asarray(array, f"<f{bits // 8}").tobytes()).decode()
 
 
-def dense_layers(model: keras.Model) -> dict[str, tuple[keras.layers.Dense, str]]:
-    """Return a model's dense layers and their activations, by name.
+def dense_layers(model: keras.Model) -> dict[str, list[keras.layers.Dense]]:
+    """Return a model's dense layers by name, each with its gate if it has one.
 
     Raises UserError if the page cannot compute a layer.
     """
     dense = {}
-    for layer in model.operations[1:]:
-        kind = type(layer).__name__
-        if kind == "Dense":
-            name, activation = layer.name, layer.activation.__name__
+    last = []
+    for layer in model.layers[1:]:
+        if isinstance(layer, keras.layers.Dense):
+            activation = layer.activation.__name__
             if activation not in ACTIVATIONS:
                 raise UserError(f"the page lacks the activation {activation}")
-            dense[name] = layer, activation
-        elif kind in GATE:
-            dense[name] = dense[name][0], "glu"
-        elif kind not in ("Normalization", "Rescaling"):
+            if activation == "sigmoid" and last and layer.input is last[0].input:
+                last.append(layer)
+            else:
+                last = dense[layer.name] = [layer]
+        elif not isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling):
             raise UserError(f"the page computes dense layers only, not {layer.name}")
     return dense
 
@@ -75,7 +75,7 @@ def normalization(encoder: keras.Model) -> dict[str, float]:
 def rounded(vae: keras.Model) -> Iterator[None]:
     """Round the weights of dense layers to 16 bits while the context lasts."""
     parts = dense_layers(vae.encoder), dense_layers(vae.decoder)
-    dense = [layer for part in parts for layer, _ in part.values()]
+    dense = [layer for part in parts for pair in part.values() for layer in pair]
     exact = [layer.get_weights() for layer in dense]
     with np.errstate(over="ignore"):
         for layer, weights in zip(dense, exact, strict=True):
@@ -135,12 +135,13 @@ def describe(
     reach = find_reach(plane)
     bits = bits_needed(vae, images[chosen])
 
-    def describe_layer(layer, activation):
+    def describe_layer(layer, gate=None):
         kernel, bias = layer.get_weights()
         return {
             "kernel": floats(kernel.T, bits),  # a row per output
             "bias": floats(bias, bits),
-            "activation": activation,
+            "activation": layer.activation.__name__,
+            "gate": gate and describe_layer(gate),
         }
 
     encoder = {k: describe_layer(*v) for k, v in dense_layers(vae.encoder).items()}

@@ -9,16 +9,10 @@ from support.backend import set_seed
 MEAN, VARIANCE = 0.25, 0.1875  # of the pixels, for the encoder's normalization
 
 
-def gated(h):
-    """Return a · sigmoid(b), of the two halves of each row."""
-    a, b = np.split(h, 2, axis=1)
-    return a / (1 + np.exp(-b))
-
-
 ACTIVATIONS = {
     "linear": lambda h: h,
     "tanh": np.tanh,
-    "glu": gated,
+    "sigmoid": lambda h: 1 / (1 + np.exp(-h)),
     "relu": lambda h: np.maximum(h, 0),
     "elu": lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
     "silu": lambda h: h / (1 + np.exp(-h)),
@@ -31,23 +25,27 @@ class Reference:
     def __init__(self, vae):
         self.vae = vae
 
-    def layer(self, layer, h, activation="linear"):
+    def layer(self, layer, h):
         kernel, bias = (np.float16(w).astype(float) for w in layer.get_weights())
-        return ACTIVATIONS[activation](h @ kernel + bias)
+        return ACTIVATIONS[layer.activation.__name__](h @ kernel + bias)
+
+    def hidden(self, dense, h):
+        """Return what the hidden layers make of h; every other one may be a gate."""
+        step = 2 if self.vae.config.gated else 1
+        for i in range(0, len(dense), step):
+            h = np.prod([self.layer(layer, h) for layer in dense[i : i + step]], axis=0)
+        return h
 
     def encode(self, images):
         x = np.float32(images.reshape(len(images), -1) / 255)  # as in Keras
         h = (np.float64(x) - MEAN) / VARIANCE**0.5 * 5 / x.shape[1] ** 0.5
         *hidden, z_mean, z_log_sigma = self.vae.encoder.layers[3:]
-        for layer in hidden:
-            h = self.layer(layer, h, self.vae.config.activation)
+        h = self.hidden(hidden, h)
         return self.layer(z_mean, h), self.layer(z_log_sigma, h)
 
     def logits(self, z):
         *hidden, last = self.vae.decoder.layers[1:]
-        for layer in hidden:
-            z = self.layer(layer, z, self.vae.config.activation)
-        return self.layer(last, z)
+        return self.layer(last, self.hidden(hidden, z))
 
     def decode(self, z):
         """Return gray levels, from 0 to 255."""

@@ -41,9 +41,7 @@ def example(card):
 def test_the_files_need_nothing_of_this_project(
     here, succeeds, form, shape, latent_dim
 ):
-    vae = make_vae(
-        shape, latent_dim=latent_dim, hidden=(8, 6), activation="glu", noise=0.5
-    )
+    vae = make_vae(shape, latent_dim=latent_dim, hidden=(8, 6), gated=True, noise=0.5)
     save_untrained(vae, here / "a.weights.h5", "images")
     succeeds("extras.export", "--weights", "a.weights.h5", "--format", form)
     folder = here / "exported"

@@ -189,7 +189,7 @@ def make(browser, tmp_path_factory, digits):
         page = functools.partial(Page, browser, tmp_path_factory.mktemp(kind))
         if kind == "gray":  # and three models to switch between
             one, other = make_vae((12, 12), 7, 8), make_vae((12, 12), 9, 8, beta=0.0)
-            options = {"hidden": (9, 8), "activation": "glu", "beta": 4.0}
+            options = {"hidden": (9, 8), "gated": True, "beta": 4.0}
             deep = make_vae((12, 12), 9, 8, **options)
             return page(images, one, deep, other, labels=labels)
         if kind == "color":

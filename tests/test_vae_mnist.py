@@ -110,47 +110,48 @@ def dense(x, layer, activation=lambda h: h):
     return activation(x @ kernel + bias)
 
 
-def gated(h):
-    """Return a · sigmoid(b), of the two halves of each row: Dauphin et al. 2017."""
-    a, b = np.split(h, 2, axis=1)
-    return a / (1 + np.exp(-b))
-
-
 ACTIVATIONS = {
     "tanh": np.tanh,
-    "glu": gated,
     "relu": lambda h: np.maximum(h, 0),
     "elu": lambda h: np.where(h > 0, h, np.expm1(h)),
     "silu": lambda h: h / (1 + np.exp(-h)),
 }
 
 
+def hidden(layers, h, config):
+    """Return what hidden layers make of h; every other one may be a gate."""
+    for i in range(0, len(layers), 1 + config.gated):
+        values = dense(h, layers[i], ACTIVATIONS[config.activation])
+        gate = dense(h, layers[i + 1]) if config.gated else np.inf
+        h = values / (1 + np.exp(-gate))
+    return h
+
+
 def forward(vae, images):
     """Return z_mean, z_log_sigma and, for z = z_mean, logits, by NumPy."""
-    activation = ACTIVATIONS[vae.config.activation]
     h = np.float64(images).reshape(len(images), -1) / 255
     mean, variance = vae.encoder.get_layer("normalize").get_weights()[:2]
     h = (h - mean) / variance**0.5 * 5 / h.shape[1] ** 0.5
-    hidden = [x for x in vae.encoder.layers if isinstance(x, keras.layers.Dense)]
-    for layer in hidden[: len(vae.config.hidden)]:
-        h = dense(h, layer, activation)
+    layers = [x for x in vae.encoder.layers if isinstance(x, keras.layers.Dense)]
+    h = hidden(layers[:-2], h, vae.config)
     z_mean = dense(h, vae.encoder.get_layer("z_mean"))
     z_log_sigma = dense(h, vae.encoder.get_layer("z_log_sigma"))
-    h = z_mean
-    for layer in vae.decoder.layers[1:-1]:
-        h = dense(h, layer, activation)
+    h = hidden(vae.decoder.layers[1:-1], z_mean, vae.config)
     return z_mean, z_log_sigma, dense(h, vae.decoder.layers[-1])
 
 
+@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_encode_and_decode_equal_numpy(activation):
-    config = Config(hidden=(8, 7), latent_dim=3, activation=activation)
+def test_encode_and_decode_equal_numpy(activation, gated):
+    config = Config((8, 7), 3, activation, gated)
     vae, images = VAE((6, 5), config), images_of(9)
     vae.adapt(images // 2)
     layers = [*vae.encoder.layers, *vae.decoder.layers]
     units = [layer.units for layer in layers if hasattr(layer, "units")]
-    twice = 2 if activation == "glu" else 1
-    assert units == [8 * twice, 7 * twice, 3, 3, 7 * twice, 8 * twice, 30]
+    twice = 1 + gated
+    assert units == [8] * twice + [7] * twice + [3, 3] + [7] * twice + [8] * twice + [
+        30
+    ]
     z_mean, z_log_sigma, logits = forward(vae, images)
     for one, other in zip(vae.encode(images), (z_mean, z_log_sigma), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -325,7 +326,7 @@ vae.fit(np.load(images), verbose=0)  # It can go on.
 
 
 def test_a_keras_file_loads_in_another_process(here):
-    config = Config((8, 7), 3, "elu", beta=2.0, noise=0.1, binarize=True, epochs=1)
+    config = Config((8, 7), 3, "elu", True, 2.0, noise=0.1, binarize=True, epochs=1)
     vae, images = VAE((6, 5), config), images_of(9)
     vae.adapt(images)
     vae_mnist.compile_vae(vae, 9)
@@ -362,7 +363,9 @@ def test_options_reach_the_model(succeeds, npz):
     assert "+ 2 · KL " in succeeds("vae_mnist.py", "--data", npz, *options)
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
-    expected = Config((8, 4), 3, "elu", 2.0, 0.5, True, 1, 50, 0.0, data=str(npz))
+    expected = Config(
+        (8, 4), 3, "elu", False, 2.0, 0.5, True, 1, 50, 0.0, data=str(npz)
+    )
     assert vae.config == expected
     # Without a learning rate, the biases still draw the mean image.
     pixels = bars(250, 0)[0].reshape(250, -1) / 255

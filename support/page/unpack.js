@@ -3,10 +3,11 @@
 // A VAE whose arrays are still base64 → one that `encode` and `decode` can use
 export function unpack(model) {
   const { bits, mean, scale, hidden, z_mean, z_log_sigma, decoder } = model;
-  const layer = ({ activation, kernel, bias }) => ({
+  const layer = ({ activation, kernel, bias, gate }) => ({
     activation,
     kernel: floats(kernel, bits),
     bias: floats(bias, bits),
+    gate: gate && layer(gate),
   });
   return {
     mean,

@@ -2,24 +2,15 @@
 // An image is an array of its pixels, x in [0, 1]; several are one array, one after the
 // other, and so are several z. Nothing here needs a browser.
 
-const each = (activate) => (h) => h.map(activate);
-const ACTIVATIONS = {
-  linear: (h) => h,
-  tanh: each(Math.tanh),
-  glu: gate,
-  relu: each((x) => Math.max(0, x)),
-  elu: each((x) => (x > 0 ? x : Math.expm1(x))),
-  silu: each((x) => x / (1 + Math.exp(-x))),
-};
 export const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
-
-// Gated linear units: a · sigmoid(b), the two halves of each row of h
-function gate(h, width) {
-  return Float64Array.from({ length: h.length / 2 }, (_, i) => {
-    const a = i + Math.floor(i / (width / 2)) * (width / 2);
-    return h[a] * sigmoid(h[a + width / 2]);
-  });
-}
+const ACTIVATIONS = {
+  linear: (x) => x,
+  sigmoid,
+  tanh: Math.tanh,
+  relu: (x) => Math.max(0, x),
+  elu: (x) => (x > 0 ? x : Math.expm1(x)),
+  silu: (x) => x * sigmoid(x),
+};
 
 export function dot(a, b) {
   let sum = 0;
@@ -58,12 +49,18 @@ export function multiply(A, B, inner) {
   return product;
 }
 
-// A dense layer: h ↦ activation(kernel · h + bias), with a row of the kernel per output
-export function dense(h, { kernel, bias, activation }) {
-  const width = bias.length;
-  const output = multiply(h, kernel, kernel.length / width);
-  for (let i = 0; i < output.length; i++) output[i] += bias[i % width];
-  return ACTIVATIONS[activation](output, width);
+// A dense layer: h ↦ activation(kernel · h + bias), with a row of the kernel per output,
+// times the outputs of a second layer if it has such a gate
+export function dense(h, { kernel, bias, activation, gate }) {
+  const activate = ACTIVATIONS[activation];
+  const units = bias.length;
+  const output = multiply(h, kernel, kernel.length / units);
+  for (let i = 0; i < output.length; i++) {
+    output[i] = activate(output[i] + bias[i % units]);
+  }
+  if (!gate) return output;
+  const open = dense(h, gate);
+  return output.map((value, i) => value * open[i]);
 }
 export const through = (layers, h) => layers.reduce(dense, h);
 
