@@ -76,7 +76,7 @@ def draw_latent_plane(
         note = "dashed: the square that generate_grid.py draws"
         outside = int((np.abs(points) > pictures.GRID).any(axis=1).sum())
         if outside > len(points) / 2:
-            note += f"; outside: {outside:,} of {len(points):,}. Try its --range"
+            note += f"; {outside:,} of {len(points):,} are outside: try --range"
         figure.supxlabel(note, size=9)
     return figure
 

@@ -27,7 +27,7 @@ class Hyperparameters:
     hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
-    gated: bool = False  # multiply each hidden unit by a sigmoid: twice the weights
+    gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
@@ -77,7 +77,7 @@ from support import data, speed, training, weights
 from support.backend import Tensor, in_batches, keras, layers, ops, set_seed, to_pixels
 from support.noise import add_noise, sample_pixels
 
-# A hidden layer of the encoder or the decoder
+# Hidden layers, of the encoder and of the decoder
 
 
 def hidden_layer(h: Tensor, units: int, config: Hyperparameters) -> Tensor:

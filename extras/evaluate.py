@@ -3,7 +3,7 @@
     python -m extras.evaluate
     python -m extras.evaluate --samples 1000 --json report.json
     python -m extras.evaluate --csv images.csv     a line per image, with its file
-    python -m extras.evaluate --data new/          other images
+    python -m extras.evaluate --data new/          other images, and how odd they are
 
 The loss of training is only a bound on −log p(x). The report compares it with an
 importance-weighted estimate, which gets closer with more samples, and for two latent
@@ -44,7 +44,7 @@ from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
 from support.errors import note, printable, progress
 from support.noise import entropy
 from support.quadrature import integrate
-from support.report import LABELS, NEIGHBORS, print_report, roc_area, roc_rows, table
+from support.report import LABELS, NEIGHBORS, print_report, roc_row, roc_rows, table
 from support.shown import Shown, load_images
 from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
 
@@ -204,10 +204,10 @@ def evaluate_images(
 def compare(
     vae: VAE, settings: dict, shown: Shown, excess: np.ndarray, options: Options
 ) -> list | None:
-    """Return roc_rows of images and of an all-black one, against the model's own.
+    """Return roc_rows of images, and a row for an all-black one.
 
-    Those are the held-out images of the classes that it was trained on. Returns None if
-    they are not found, or if there are no others.
+    They are compared with the held-out images of the model's own classes. Returns None
+    if those cannot be loaded, or if all images are of those classes.
     """
     only, samples, seed = vae.config.only, options.samples, options.seed
     labels = shown.labels
@@ -222,16 +222,16 @@ def compare(
         try:
             own = load_images(settings, options.weights)
         except UserError as error:
-            note(f"no ROC curves: {error}")
+            note(f"no ROC areas: {error}")
             return None
         if not own.held_out:
-            note("no ROC curves: those are not what the model was trained on")
+            note("no ROC areas: the model's own images have changed since its training")
             return None
         ordinary = image_losses(vae, own.images, samples, seed)["excess"]
     black = np.zeros((1, *vae.image_shape), "uint8")
     black = image_losses(vae, black, samples, seed)["excess"]
     rows = roc_rows(excess, labels, shown.class_names, ordinary)
-    return [*rows, (1, *roc_area(black, ordinary), "an all-black image")]
+    return [*rows, roc_row("an all-black image", black, ordinary)]
 
 
 def is_binary(images: np.ndarray) -> bool:

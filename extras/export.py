@@ -1,4 +1,4 @@
-"""Write the encoder and the decoder to files that need nothing of this project.
+"""Write the encoder and the decoder to files that work without this project.
 
     python -m extras.export                    for Keras
     python -m extras.export --format onnx      for ONNX Runtime, in many languages
@@ -95,33 +95,33 @@ import numpy as np
 
 ## The model
 
-Kingma & Welling 2013, arXiv:1312.6114. Dense layers of {hidden} units ({activation}), a
-latent space of {latent_dim} dimensions, a Bernoulli decoder. Loss: reconstruction +
-{beta:g} · KL.
+Kingma & Welling 2013, arXiv:1312.6114. Dense layers of {hidden} units
+({activation}{gated}), a latent space of {latent_dim} dimensions, a Bernoulli decoder.
+Loss: reconstruction + {beta:g} · KL.
 
 ## Training
 
 Data: {data}. {done} of {epochs} epochs, batches of {batch_size}, seed {seed}.{special}
 
-## How well
+## Held-out loss
 
 {loss}
 
 ## Limits
 
-It knows images like those it was trained on. Of others it makes the nearest that it can
+It knows images like those it was trained on. It redraws any other as the nearest it can
 draw, and a low loss does not prove that an image is of their kind: plain, dark images
 often have a low one.
 """
 
 
 def frozen(layer: keras.Layer) -> keras.Layer:
-    """Return a layer as it is, or instead of Normalization one that ONNX can hold."""
+    """Return the layer itself or, as ONNX lacks Normalization, two that do the same."""
     if not isinstance(layer, layers.Normalization):
         return layer
     mean, variance = layer.get_weights()[:2]
     sigma = max(variance.item() ** 0.5, keras.backend.epsilon())  # as in Keras
-    # First subtract, then divide: of nearly constant images, little else is left.
+    # Subtract first: rounding would swamp images of little contrast.
     steps = layers.Rescaling(1, -mean.item()), layers.Rescaling(1 / sigma)
     return keras.Sequential(steps, name=layer.name)
 
@@ -165,14 +165,15 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
     special = ""
     if config.only:
         names = ", ".join(map(printable, config.only))
-        special += f" Only the classes {quote(names)}, in the loss, too."
+        special += f" Trained and evaluated on these classes only: {quote(names)}."
     if config.binarize:
-        special += " Pixels were sampled as black or white at every step."
+        special += " For training and the loss, pixels were sampled as black or white."
     if config.noise:
-        special += f" The encoder saw noise of standard deviation {config.noise:g}."
+        special += f" For training and the loss, it saw noise of σ = {config.noise:g}."
     facts = config.stored() | {
         "data": quote(printable(os.path.basename(settings["config"]["data"]))),
         "hidden": ", ".join(map(str, config.hidden)),
+        "gated": ", times a sigmoid gate" if config.gated else "",
         "ending": ENDINGS[form],
         "shape": shape,
         "mode": "RGB" if len(vae.image_shape) == 3 else "L",
@@ -200,7 +201,7 @@ def main(options: Options) -> None:
     models = plain_models(vae)
     paths = [folder / (name + ENDINGS[form]) for name in models]
     card = folder / "MODEL.md"
-    with contextlib.ExitStack() as stack:  # replaces all three files, or none
+    with contextlib.ExitStack() as stack:  # replaces nothing until all are complete
         *new, new_card = (
             stack.enter_context(files.replacing(path)) for path in [*paths, card]
         )
@@ -208,6 +209,7 @@ def main(options: Options) -> None:
             if form == "keras":
                 model.save(path)
             else:
+                # Keras exports only models that have been called.
                 model(ops.zeros((1, *model.input_shape[1:]), model.input.dtype))
                 with quiet():
                     model.export(path, format=form, verbose=False)

@@ -30,7 +30,7 @@ class Options(Trained):
     count: AtLeast1[int] = 10  # images in the picture
     noise: AtLeast0[float] | None = None  # standard deviation; by default, training's
     seed: AtLeast0[int] = 0  # of the noise
-    odd: AtLeast1[int] | None = None  # show so many images that the model finds odd
+    odd: AtLeast1[int] | None = None  # show this many of the oddest images
     all: bool = False  # choose the odd ones among the training images, too
     show: bool = False  # open the picture in the browser
 
@@ -43,6 +43,8 @@ class Options(Trained):
         if self.all and not self.odd:
             raise UserError("--all is for odd images: add --odd 20")
 
+
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -108,25 +110,34 @@ def excess(vae: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
     return pixels, ops.sum(pixels, axis=1) + vae.config.beta * kl
 
 
+class Odd(NamedTuple):
+    """An image and what is known about it."""
+
+    image: np.ndarray
+    name: str  # its file
+    label: str  # "" if it has none
+    excess: float
+
+
 def find_odd(
     vae: VAE, parts: list[Part], names: list[str] | None, count: int
-) -> list[tuple[np.ndarray, str, str, float]]:
-    """Return the images of the highest excess: each with its file, class and excess."""
+) -> list[Odd]:
+    """Return the images of the highest excess."""
     found = []
     for part in parts:
         total = in_batches(lambda batch: excess(vae, batch)[1], part.images)
         for i in np.argsort(-total, kind="stable")[:count]:
             label = "" if part.labels is None else names[part.labels[i]]
-            found.append((part.images[i], part.names[i], label, float(total[i])))
-    return sorted(found, key=lambda image: -image[3])[:count]
+            found.append(Odd(part.images[i], part.names[i], label, float(total[i])))
+    return sorted(found, key=lambda odd: -odd.excess)[:count]
 
 
-def draw_odd(vae: VAE, found: list[tuple[np.ndarray, str, str, float]]) -> Figure:
+def draw_odd(vae: VAE, found: list[Odd]) -> Figure:
     """Return a Figure of what find_odd returns.
 
     Each image stands above its reconstruction and a map of where its excess is.
     """
-    images = np.stack([image for image, *_ in found])
+    images = np.stack([odd.image for odd in found])
     redrawn = vae.decode(vae.encode(images)[0])
     pixels = in_batches(lambda batch: excess(vae, batch)[0], images)
     maps = pixels.reshape(*images.shape[:3], -1).sum(axis=-1)
@@ -138,16 +149,16 @@ def draw_odd(vae: VAE, found: list[tuple[np.ndarray, str, str, float]]) -> Figur
     axes = figure.subplots(3 * lines, columns, squeeze=False)
     for cell in axes.flat:
         cell.set(xticks=[], yticks=[], frame_on=False)
-    for i, (image, name, label, total) in enumerate(found):
+    for i, odd in enumerate(found):
         top, column = 3 * (i // columns), i % columns
         above, middle, below = axes[top : top + 3, column]
         # A long name keeps its end, which tells files of a folder apart.
-        text = printable(name)[-16:], label[:16], f"{total:.0f} nats"
+        text = printable(odd.name)[-16:], odd.label[:16], f"{odd.excess:.0f} nats"
         fonts = pictures.fonts_for("".join(text))
         title = "\n".join(line for line in text if line)
         above.set_title(title, size=8, parse_math=False, family=fonts)
         gray = {"cmap": "gray", "vmin": 0}
-        above.imshow(image, vmax=255, **gray)
+        above.imshow(odd.image, vmax=255, **gray)
         middle.imshow(redrawn[i], vmax=1, **gray)
         heat = below.imshow(maps[i], cmap="inferno", vmin=0, vmax=maps.max())
     for row, cell in enumerate(axes[:, 0]):
@@ -165,7 +176,7 @@ def main(options: Options) -> None:
         kind = shown.kind if len(parts) == 1 else "images"
         found = find_odd(vae, parts, shown.class_names, options.odd)
         pictures.save_picture(draw_odd(vae, found), options.output, options.show)
-        names = ", ".join(printable(name) for _, name, *_ in found)
+        names = ", ".join(printable(odd.name) for odd in found)
         print(f"the oddest of {count:,} {kind} first: {names}")
         return
     images = shown.images

@@ -145,13 +145,15 @@ def hold_out(dataset: Dataset) -> Dataset:
 
 
 def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
-    """Return the images of some classes, which are then all that there are.
+    """Return a data set with only some of its classes; move their images in place.
 
-    only: their names. Raises UserError if a part has no images of one of them.
+    only: their names. Raises UserError if there are no labels, or if a part has no
+    images of one of them.
     """
     source, classes = dataset.source, dataset.class_names
     if not classes:
-        raise UserError(f"{source} has no labels, so there is no class {only[0]}")
+        problem = f"{source} has no labels, so there is no class {only[0]}"
+        raise UserError(f"{problem}: leave out --only")
     if unknown := [name for name in only if name not in classes]:
         known = ", ".join(classes)
         raise UserError(f"{source} has no class {unknown[0]}: its classes are {known}")
@@ -161,7 +163,7 @@ def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
     def kept(part: Part, use: str) -> Part:
         here = set() if part.labels is None else set(part.labels.tolist())
         if lacking := [classes[number] for number in numbers if number not in here]:
-            raise UserError(f"{source} has no images of {lacking[0]} {use}")
+            raise UserError(f"{source} has no images of {lacking[0]} {use}: add some")
         few = select(part, np.isin(part.labels, numbers), in_place=True)
         return replace(few, labels=np.searchsorted(numbers, few.labels))
 

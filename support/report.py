@@ -1,4 +1,4 @@
-"""What extras.evaluate reports: losses as text, and a table with a line per image."""
+"""What extras.evaluate reports: losses and ROC areas as text, a table of images."""
 
 import numpy as np
 
@@ -41,9 +41,11 @@ def print_report(summary: dict, kind: str) -> None:
     if rows := summary.get("roc"):
         print("area under the ROC curve: how often an image has a higher excess than a")
         print("held-out one of the model's own (0.5: as odd as those; 1: always odder)")
-        for number, area, error, name in rows:
-            text = f"{area:.3f}" + ("" if error is None else f" ± {error:.3f}")
-            print(f"  {text:15}{number:8,}  {printable(name)}")
+        print("  area             images  class")
+        for row in rows:
+            area, error = f"{row['area']:.3f}", row["error"]
+            text = area if error is None else f"{area} ± {error:.3f}"
+            print(f"  {text:15}{row['images']:8,}  {printable(row['class'])}")
         print("note: an image can be foreign and have a low excess, as plain ones do:")
         print("      compare the black one")
     if beta != 1:
@@ -84,20 +86,24 @@ def roc_rows(
     labels: np.ndarray | None,
     names: list[str] | None,
     ordinary: np.ndarray,
-) -> list[tuple[int, float, float | None, str]]:
-    """Return the number of images, roc_area and the name of each class, then of all.
+) -> list[dict]:
+    """Return "class", "images" (their number), and "area" and "error", of roc_area.
 
-    ordinary: scores of images that the model was trained beside.
+    A row for each class, then one for all of these images. ordinary: the scores of the
+    model's own held-out images.
     """
     groups = []
     if labels is not None:
         groups = [(labels == i, names[i]) for i in np.unique(labels)]
     if len(groups) != 1:
         groups.append((np.ones(len(scores), bool), "all of these"))
-    return [
-        (int(chosen.sum()), *roc_area(scores[chosen], ordinary), name)
-        for chosen, name in groups
-    ]
+    return [roc_row(name, scores[chosen], ordinary) for chosen, name in groups]
+
+
+def roc_row(name: str, scores: np.ndarray, ordinary: np.ndarray) -> dict:
+    """Return the row of roc_rows for a class."""
+    area, error = roc_area(scores, ordinary)
+    return {"class": name, "images": len(scores), "area": area, "error": error}
 
 
 def table(

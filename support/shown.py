@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from support import data, noise
-from support.errors import UserError, note
+from support.errors import UserError, note, printable
 from support.images import Format
 from support.parts import Part
 
@@ -51,8 +51,8 @@ def load_images(
 ) -> Shown:
     """Load images for a model, in the shape and with the colors of its own.
 
-    settings: those of the model, from the weights file `path`. source: by default what
-    it was trained on, of which the held-out images are shown, of its classes. Of
+    settings: those of the model, from the weights file `path`. source: by default
+    the model's own data set, of which the held-out images of its classes are shown; of
     others, all are, or those of the test part. If it was trained with --binarize, they
     are binarized, the same in every script. keep_train: whether the training part is
     needed, too.
@@ -68,6 +68,9 @@ def load_images(
     held_out = dataset.checksum == settings["checksum"]
     if held_out:
         dataset = dataset if dataset.test else data.hold_out(dataset)
+        if config.get("only") and not only:
+            names = ", ".join(map(printable, config["only"]))
+            note(f"{path} was trained on {names} only; these are all classes")
     else:
         problem = f"{path} was trained on other images ({config['data']})"
         note(f"{problem}, which may include some of these")

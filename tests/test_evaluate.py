@@ -233,16 +233,17 @@ def test_a_line_per_class_and_one_for_all():
     labels = np.array([0, 0, 2, 2, 2, 3])
     scores, ordinary = np.array([1, 2, 3, 4, 5, 9.0]), np.array([2.5, 3.5])
     rows = report.roc_rows(scores, labels, ["a", "b", "all of these", "d"], ordinary)
-    assert [(count, area, name) for count, area, _, name in rows] == [
+    assert [(row["images"], row["area"], row["class"]) for row in rows] == [
         (2, 0, "a"),
         (3, pytest.approx(2.5 / 3), "all of these"),  # a class of that name
         (1, 1, "d"),
         (6, pytest.approx(3.5 / 6), "all of these"),
     ]
-    assert rows[2][2] is None and rows[0][2] == 0 < rows[1][2]
+    errors = [row["error"] for row in rows]
+    assert errors[2] is None and errors[0] == 0 < errors[1]
     assert len(report.roc_rows(scores, np.zeros(6, int), ["a"], ordinary)) == 1
-    ((count, _, _, name),) = report.roc_rows(scores, None, None, ordinary)
-    assert (count, name) == (6, "all of these")
+    (row,) = report.roc_rows(scores, None, None, ordinary)
+    assert (row["images"], row["class"]) == (6, "all of these")
 
 
 def read_csv(path):
@@ -304,17 +305,19 @@ def test_other_images_are_compared_with_the_models_own(
     command = "extras.evaluate", "--weights", weights, "--samples", 5
     result = run_here(*command, "--data", "dark.npz", "--json", "a.json")
     *classes, whole, last = json.loads((here / "a.json").read_text())["roc"]
-    assert [name for *_, name in classes] == ["0", "1", "2"]
-    assert sum(count for count, *_ in classes) == whole[0] == 30
+    assert [row["class"] for row in classes] == ["0", "1", "2"]
+    assert sum(row["images"] for row in classes) == whole["images"] == 30
     vae, _ = load_vae(weights)
     own = evaluate.image_losses(vae, bars(60, 1)[0], 5)["excess"]
     black = evaluate.image_losses(vae, np.zeros((1, 12, 12), "uint8"), 5)["excess"]
-    assert last[1:] == [pytest.approx((own < black).mean()), None, "an all-black image"]
-    assert f"  {last[1]:.3f}                 1  an all-black image\n" in result.stdout
+    assert last["area"] == pytest.approx((own < black).mean())
+    line = f"  {last['area']:.3f}                 1  an all-black image\n"
+    assert line in result.stdout and last["error"] is None
     scores = evaluate.image_losses(vae, images // 2, 5)["excess"]
-    for i, (count, area, error, name) in enumerate(classes):
+    for i, row in enumerate(classes):
+        area = row["area"]
         assert area == pytest.approx((scores[labels == i][:, None] > own).mean())
-        line = f"  {area:.3f} ± {error:.3f}  {count:8}  {name}\n"
+        line = f"  {area:.3f} ± {row['error']:.3f}  {row['images']:8}  {row['class']}\n"
         assert line in result.stdout
     assert "area under" not in succeeds(*command)
     assert "area under" not in succeeds(*command, "--data", npz)  # no others
@@ -326,21 +329,23 @@ def test_without_the_models_own_images_there_is_no_curve(npz, run_here, here):
     command = "extras.evaluate", "--weights", "a.weights.h5", "--data", npz
     result = run_here(*command, "--samples", 1)
     assert result.status == 0 and "area under" not in result.stdout
-    assert "note: no ROC curves: gone.npz does not exist" in result.stderr
+    assert "note: no ROC areas: gone.npz does not exist" in result.stderr
 
 
-def test_one_class_against_the_others(npz, succeeds, here):
+def test_one_class_against_the_others(npz, succeeds, run_here, here):
     train("--data", npz, "--only", 1, "--epochs", 1, "--hidden", 8, few_steps=True)
     assert succeeds("extras.evaluate", "--samples", 1).startswith("15 held-out images")
     command = "--samples", 1, "--data", npz, "--csv", "a.csv", "--json", "a.json"
-    text = succeeds("extras.evaluate", *command)
-    assert "\n60 held-out images" in text
-    *rows, (count, area, _, name), _ = json.loads((here / "a.json").read_text())["roc"]
-    assert [name for *_, name in rows] == ["0", "2"]
-    assert (count, name) == (45, "all of these")
+    result = run_here("extras.evaluate", *command)
+    note = "vae_mnist.weights.h5 was trained on 1 only; these are all classes"
+    assert result.stderr == f"note: {note}\n"
+    assert "\n60 held-out images" in result.stdout
+    *rows, whole, _ = json.loads((here / "a.json").read_text())["roc"]
+    assert [row["class"] for row in rows] == ["0", "2"]
+    assert (whole["images"], whole["class"]) == (45, "all of these")
     scores = {"1": [], "others": []}
     for row in read_csv("a.csv"):
         label = row["label"]
         scores["1" if label == "1" else "others"].append(float(row["excess"]))
     wins = np.array(scores["others"])[:, None] > scores["1"]
-    assert area == pytest.approx(wins.mean(), abs=0.002)
+    assert whole["area"] == pytest.approx(wins.mean(), abs=0.002)

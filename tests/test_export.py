@@ -89,12 +89,15 @@ def test_the_card_says_how_to_read_a_picture(here, succeeds, shape):
 
 
 def test_the_card_names_classes_and_quotes_what_it_names(here, succeeds):
-    vae = make_vae((6, 6), only=("*a*", "b`"), binarize=True)
+    vae = make_vae((6, 6), only=("*a*", "b`"), binarize=True, gated=True)
     save_untrained(vae, "vae_mnist.weights.h5", "/x/<img src=x>`_")
     succeeds("extras.export")
     card = (here / "exported" / "MODEL.md").read_text("utf-8")
+    assert "8 units (tanh, times a sigmoid gate)" in card
     assert card.startswith("# A variational autoencoder of `<img src=x>'_`\n")
-    assert "Only the classes `*a*, b'`, in the loss, too. Pixels were sampled" in card
+    assert (
+        "Trained and evaluated on these classes only: `*a*, b'`. For training" in card
+    )
 
 
 @pytest.mark.parametrize("low", [200, 190])

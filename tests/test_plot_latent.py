@@ -91,7 +91,7 @@ def test_a_square_that_misses_most_images_says_so(outside):
     points = RNG.uniform(-2.9, 2.9, (40, 2))
     points[:outside, 1] = -3.1
     text = draw(points).figure.get_supxlabel()
-    assert ("outside: 21 of 40. Try its --range" in text) == (outside > 20)
+    assert ("; 21 of 40 are outside: try --range" in text) == (outside > 20)
 
 
 def test_strays_do_not_widen_the_axes_and_are_counted():
