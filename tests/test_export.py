@@ -64,7 +64,7 @@ def test_the_card_says_what_was_trained_and_how_well(weights, npz, succeeds, her
     from support.weights import read
 
     succeeds("extras.export", "--weights", weights, "--output", "a/b")
-    card = (here / "a" / "b" / "MODEL.md").read_text("utf-8")
+    card = " ".join((here / "a" / "b" / "MODEL.md").read_text("utf-8").split())
     _, history = read(weights)
     assert len(history) == 30
     assert f"loss {history[-1]['val_loss']:.2f}," in card
@@ -92,12 +92,10 @@ def test_the_card_names_classes_and_quotes_what_it_names(here, succeeds):
     vae = make_vae((6, 6), only=("*a*", "b`"), binarize=True, gated=True)
     save_untrained(vae, "vae_mnist.weights.h5", "/x/<img src=x>`_")
     succeeds("extras.export")
-    card = (here / "exported" / "MODEL.md").read_text("utf-8")
+    card = " ".join((here / "exported" / "MODEL.md").read_text("utf-8").split())
+    assert card.startswith("# A variational autoencoder of `<img src=x>'_` `encoder")
     assert "8 units (tanh, times a sigmoid gate)" in card
-    assert card.startswith("# A variational autoencoder of `<img src=x>'_`\n")
-    assert (
-        "Trained and evaluated on these classes only: `*a*, b'`. For training" in card
-    )
+    assert "on these classes only: `*a*, b'`. For training and the loss, pix" in card
 
 
 @pytest.mark.parametrize("low", [200, 190])
