@@ -62,7 +62,7 @@ def test_wrong_files_are_found_before_keras_is_loaded(script, tmp_path):
     if script == "vae_mnist.py":
         (tmp_path / "file").touch()
         mistakes += [["--snapshots", "file"]]
-    if script == "extras.plot_training":
+    if script in ("extras.plot_training", "extras.export"):
         mistakes = [["--weights", "no/a.weights.h5"]]
     for options in mistakes:
         if script not in ("vae_mnist.py", "extras.film") and "--data" in options:
