@@ -8,6 +8,12 @@
 
 The plane is that of plot_latent.py: an image here belongs to the cluster at the same
 place there. Its two coordinates grow to the right and upward.
+
+A VAE that was trained with --conditional draws every class:
+
+    python generate_grid.py                    a row per class, a column per random z
+    python generate_grid.py --image 3 5 8      every class in the style of these images
+    python generate_grid.py --label 7          the plane of one class
 """
 
 from dataclasses import dataclass
@@ -32,9 +38,10 @@ class Options(Trained):
     random: bool = False  # decode random z instead of a plane
     count: AtLeast1[int] | None = None  # of random images; by default size × size
     seed: AtLeast0[int] = 0  # of the random z
+    label: str | None = None  # the class to draw, by name (--conditional)
     files: cli.NewFolder | None = None  # also write each random image to this folder
     traverse: bool = False  # scan every dimension by itself, the most used first
-    image: AtLeast0[int] | None = None  # number of the image to traverse from
+    image: tuple[AtLeast0[int], ...] | None = None  # numbers of images to start from
     show: bool = False  # open the picture in the browser
 
     def __post_init__(self) -> None:
@@ -45,14 +52,21 @@ class Options(Trained):
             raise UserError("--dims names a plane: leave out --random and --traverse")
         if (self.files or self.count) and not self.random:
             raise UserError("--files and --count are for random images: add --random")
-        if self.image is not None and not self.traverse:
+        if self.image and (self.random or self.plane_named):
             raise UserError("--image is where --traverse starts: add --traverse")
-        if self.data and (self.random or self.traverse and self.image is None):
+        if self.image and self.traverse and len(self.image) > 1:
+            raise UserError("--traverse starts from one --image: leave out the others")
+        if self.data and (self.random or self.traverse and not self.image):
             raise UserError(NO_IMAGES)
         if self.size and self.size > MAX_SIZE:
             raise UserError(f"--size {self.size}: give {MAX_SIZE} or less")
         if self.count and self.count > MAX_SIZE**2:
             raise UserError(f"--count {self.count}: give {MAX_SIZE**2} or less")
+
+    @property
+    def plane_named(self) -> bool:
+        """Whether options say which part of a plane to scan."""
+        return bool(self.quantiles or self.dims or self.range is not None)
 
 
 import math
@@ -62,6 +76,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from support import pictures
+from support.parts import Part
 from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
@@ -75,12 +90,17 @@ def rank_dims(decode: Callable, latent_dim: int) -> list[int]:
 
 
 def scan(
-    decode: Callable, values: np.ndarray, plane: np.ndarray, axis_names: Sequence[str]
+    decode: Callable,
+    values: np.ndarray,
+    plane: np.ndarray,
+    axis_names: Sequence[str],
+    label: str = "",
 ) -> Figure:
     """Return a Figure of the decoded points of a square grid in a plane.
 
     decode: returns the images of z, (n, latent_dim). values: the grid's coordinates,
     ascending. plane: where right and up point in latent space, (2, latent_dim).
+    label: what the title says about their class.
     """
     size = len(values)
     images = decode(pictures.plane_grid(values, plane))
@@ -98,65 +118,127 @@ def scan(
     names = [f"{values[i]:.2f}" for i in shown]
     axes.set_xticks(shown + 0.5, names)
     axes.set_yticks(shown + 0.5, names)
-    title = f"{size} × {size} decoded points of the latent plane"
+    title = f"{size} × {size} decoded points of the latent plane{label}"
     if plane.shape[1] > 2:
         title += f"\nthrough 0, in a latent space of {plane.shape[1]} dimensions"
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
     return figure
 
 
-def sample(vae: VAE, count: int, seed: int = 0) -> np.ndarray:
-    """Return images decoded from random z ~ N(0, I), in [0, 1]."""
+def draw_z(count: int, latent_dim: int, seed: int = 0) -> np.ndarray:
+    """Return random z ~ N(0, I), (count, latent_dim)."""
     rng = np.random.default_rng(seed)
-    return vae.decode(rng.standard_normal((count, vae.config.latent_dim), "float32"))
+    return rng.standard_normal((count, latent_dim), "float32")
 
 
-def show_samples(images: np.ndarray, size: int) -> Figure:
+def draw_labels(counts: dict[str, int], size: int, seed: int) -> np.ndarray:
+    """Return random labels, as frequent as in training. counts: images by class."""
+    shares = np.array(list(counts.values())) / sum(counts.values())
+    return np.random.default_rng([seed, 1]).choice(len(shares), size, p=shares)
+
+
+def show_samples(images: np.ndarray, size: int, label: str = "") -> Figure:
     """Return a Figure of samples, `size` to a row."""
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(pictures.tile(images, size), cmap="gray", vmin=0, vmax=1)
-    title = f"{len(images):,} draws of z ~ N(0, I), decoded: each pixel's probability"
-    axes.set(title=title, xticks=[], yticks=[])
+    title = f"{len(images):,} draws of z ~ N(0, I){label}, decoded: each pixel's"
+    axes.set(title=f"{title} probability", xticks=[], yticks=[])
+    return figure
+
+
+def draw_rows(images: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """Return a Figure of images in rows with these names."""
+    rows, columns = len(names), len(images) // len(names)
+    height, width = images.shape[1:3]
+    cell = 7 / columns  # inches that an image is wide
+    tall = min(0.8 + cell * rows * height / width, 60)
+    figure = Figure(figsize=(8, tall), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(
+        pictures.tile(images, columns),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(0, columns, rows, 0),
+        aspect=height / width,
+    )
+    fonts = pictures.fonts_for("".join(names))
+    axes.set_yticks(np.arange(rows) + 0.5, names, family=fonts, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set_title(title)
     return figure
 
 
 def traverse(
-    vae: VAE, size: int = 13, z: np.ndarray | None = None, start: str = "0"
+    decode: Callable, latent_dim: int, size: int, z: np.ndarray | float, start: str
 ) -> Figure:
     """Return a Figure of one row per latent dimension, which goes from -3 to 3.
 
-    The most used dimension is on top. z: where the others stay, shape (latent_dim,), by
-    default at 0; start: what the title calls that.
+    The most used dimension is on top. decode: returns the images of z. z: where the
+    other dimensions stay, shape (latent_dim,); start: what the title calls that.
     """
-    latent_dim = vae.config.latent_dim
-    order = rank_dims(vae.decode, latent_dim)
+    order = rank_dims(decode, latent_dim)
     values = np.linspace(-pictures.GRID, pictures.GRID, size)
-    points = np.zeros((latent_dim, size, latent_dim), "float32")
-    points += 0 if z is None else z
+    points = np.zeros((latent_dim, size, latent_dim), "float32") + np.float32(z)
     for row, dimension in enumerate(order):
         points[row, :, dimension] = values
-    images = vae.decode(points.reshape(-1, latent_dim))
-    height, width = images.shape[1:3]
-    cell = 7 / size  # inches that an image is wide
-    tall = min(0.8 + cell * latent_dim * height / width, 60)
-    figure = Figure(figsize=(8, tall), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(
-        pictures.tile(images, size),
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        extent=(0, size, latent_dim, 0),
-        aspect=height / width,
-    )
-    axes.set_yticks(np.arange(latent_dim) + 0.5, [f"z[{i}]" for i in order])
+    images = decode(points.reshape(-1, latent_dim))
+    title = f"one latent dimension per row, with the others at {start}"
+    figure = draw_rows(images, [f"z[{i}]" for i in order], title)
     shown = np.linspace(0, size - 1, min(size, 7))
     names = [f"{x:g}" for x in np.interp(shown, range(size), values)]
-    axes.set_xticks(shown + 0.5, names)
-    axes.tick_params(length=0)
-    axes.set_title(f"one latent dimension per row, with the others at {start}")
+    figure.axes[0].set_xticks(shown + 0.5, names)
     return figure
+
+
+def every_class(vae: VAE, z: np.ndarray) -> np.ndarray:
+    """Decode each z with every label: return images, (n, classes, H, W, …)."""
+    classes = len(vae.class_names)
+    images = vae.decode(np.repeat(z, classes, axis=0), list(range(classes)) * len(z))
+    return images.reshape(len(z), classes, *vae.image_shape)
+
+
+def draw_styles(vae: VAE, size: int, seed: int = 0) -> Figure:
+    """Return a Figure of random z, one per column, decoded with each label in turn."""
+    z = draw_z(size, vae.config.latent_dim, seed)
+    images = np.concatenate(every_class(vae, z).swapaxes(0, 1))
+    return draw_rows(images, vae.class_names, "one random z per column, every label")
+
+
+def draw_like(vae: VAE, chosen: Part, numbers: Sequence[int]) -> Figure:
+    """Return a Figure of images, one per row, and every class with the same z."""
+    drawn = every_class(vae, vae.encode(chosen.images, chosen.labels)[0])
+    table = np.concatenate([chosen.images[:, None] / 255, drawn], axis=1)
+    title = "an image, and every label with its z"
+    figure = draw_rows(np.concatenate(table), list(map(str, numbers)), title)
+    axes = figure.axes[0]
+    axes.axvline(1, color="white", linewidth=4)
+    if len(vae.class_names) <= 12:
+        fonts = pictures.fonts_for("".join(vae.class_names))
+        names = ["image", *vae.class_names]
+        places = np.arange(len(names)) + 0.5
+        axes.set_xticks(places, names, family=fonts, parse_math=False)
+    return figure
+
+
+def find_label(options: Options, vae: VAE) -> int | None:
+    """Return the number of the class that --label names.
+
+    Raises UserError if it is not one of the model's, or if it is missing.
+    """
+    name, known = options.label, vae.class_names
+    if not known:
+        if name is not None:
+            raise UserError("--label: this VAE was trained without --conditional")
+        if options.image and not options.traverse:
+            raise UserError("--image is where --traverse starts: add --traverse")
+    elif name is None and options.plane_named:
+        raise UserError(f"which class? Add --label with one of {', '.join(known)}")
+    elif name is not None and name not in known:
+        raise UserError(f"there is no class {name}: choose from {', '.join(known)}")
+    return None if name is None else known.index(name)
 
 
 def choose_plane(
@@ -170,7 +252,7 @@ def choose_plane(
     pictures.check_plane(latent_dim)
     if latent_dim > 2 and not options.dims:
         shown = load_images(settings, options.weights, options.data)
-        return pictures.find_plane(vae.encode(shown.images)[0])
+        return pictures.find_plane(vae.encode(shown.images, shown.labels)[0])
     if options.data:
         raise UserError(NO_IMAGES)
     i, j = options.dims or (0, 1)
@@ -180,36 +262,61 @@ def choose_plane(
     return np.eye(latent_dim, dtype="float32")[[i, j]], [f"z[{i}]", f"z[{j}]"]
 
 
-def choose_start(options: Options, vae: VAE, settings: dict) -> np.ndarray:
-    """Return z_mean of the image that --image names, (latent_dim,)."""
-    images = load_images(settings, options.weights, options.data).images
-    if options.image >= len(images):
-        last = len(images) - 1
-        raise UserError(f"--image {options.image}: choose from 0 to {last}")
-    return vae.encode(images[options.image :][:1])[0][0]
+def load_chosen(options: Options, settings: dict) -> Part:
+    """Return the images that --image names. Raises UserError if there are fewer."""
+    shown = load_images(settings, options.weights, options.data)
+    last = len(shown.images) - 1
+    if beyond := [number for number in options.image if number > last]:
+        raise UserError(f"--image {beyond[0]}: choose from 0 to {last}")
+    rows = list(options.image)
+    labels = None if shown.labels is None else shown.labels[rows]
+    return Part(shown.images[rows], labels, [shown.names[row] for row in rows])
 
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
+    label = find_label(options, vae)
+    named = "" if label is None else f", label {options.label}"
+    latent_dim = vae.config.latent_dim
     size = options.size or (13 if options.traverse else 20)
+
+    def decode(z):
+        return vae.decode(z, label)
+
     if options.random:
         count = options.count or size**2
         size = options.size or math.ceil(count**0.5)
-        images = sample(vae, count, options.seed)
+        labels = label
+        if vae.class_names and label is None:
+            labels = draw_labels(settings["classes"], count, options.seed)
+        images = vae.decode(draw_z(count, latent_dim, options.seed), labels)
         if options.files:
             pictures.save_images(images, options.files)
-        figure = show_samples(images, size)
-    elif options.image is not None:
-        z_mean = choose_start(options, vae, settings)
-        figure = traverse(vae, size, z_mean, f"z_mean of image {options.image}")
+        figure = show_samples(images, size, named)
     elif options.traverse:
-        figure = traverse(vae, size)
+        z, start = 0, "0"
+        if options.image:
+            chosen = load_chosen(options, settings)
+            [z], _ = vae.encode(chosen.images, chosen.labels)
+            start = f"z_mean of image {options.image[0]}"
+            if label is None and vae.class_names:
+                label = chosen.labels[0]
+        elif label is None and vae.class_names:
+            label = 0
+        if label is not None:
+            start += f", label {vae.class_names[label]}"
+        figure = traverse(decode, latent_dim, size, z, start)
+    elif options.image:
+        figure = draw_like(vae, load_chosen(options, settings), options.image)
+    elif vae.class_names and label is None:
+        figure = draw_styles(vae, size, options.seed)
     else:
         reach = pictures.GRID if options.range is None else options.range
         values = np.linspace(-reach, reach, size)
         if options.quantiles:
             values = pictures.quantiles(size)
-        figure = scan(vae.decode, values, *choose_plane(options, vae, settings))
+        plane = choose_plane(options, vae, settings)
+        figure = scan(decode, values, *plane, named)
     pictures.save_picture(figure, options.output, options.show)
 
 

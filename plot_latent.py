@@ -4,8 +4,10 @@
     python plot_latent.py --grid      beside it, what the decoder draws there
 
 Each image is a point at its z_mean, colored by its class. The model never saw a label:
-where the classes form clusters, it found them by itself. With more than two latent
-dimensions the picture shows the plane in which the points vary most (PCA).
+where the classes form clusters, it found them by itself. Unless --conditional gave it
+the labels: then z need not say them, and the classes lie on top of each other. With
+more than two latent dimensions the picture shows the plane in which the points vary
+most (PCA).
 """
 
 from dataclasses import dataclass
@@ -29,10 +31,12 @@ from matplotlib import patches
 from matplotlib.figure import Figure
 
 from support import pictures
+from support.errors import UserError
 from support.shown import load_images
 from vae_mnist import load_vae
 
 SIZE = 24  # images per side of the grid
+LABELS_GIVEN = "\nthe labels were given, so z need not tell the classes apart"
 
 
 def draw_latent_plane(
@@ -42,11 +46,13 @@ def draw_latent_plane(
     axis_names: Sequence[str],
     title: str = "",
     decode: Callable[[np.ndarray], np.ndarray] | None = None,
+    remark: str = "",
 ) -> Figure:
     """Return a scatter plot of the latent plane and, given `decode`, a grid beside it.
 
     points: shape (n, 2). labels: class numbers, shape (n,), or None; class_names[label]
     is the name of a class. decode: returns the images of points of the plane, (m, 2).
+    remark: text to add below the plot.
     """
     figure = Figure(figsize=(11, 5.8) if decode else (6, 6), layout="compressed")
     panels = figure.subplots(1, 2 if decode else 1, sharey=True, squeeze=False)[0]
@@ -77,14 +83,17 @@ def draw_latent_plane(
         outside = int((np.abs(points) > pictures.GRID).any(axis=1).sum())
         if outside > len(points) / 2:
             note += f"; {outside:,} of {len(points):,} are outside: try --range"
-        figure.supxlabel(note, size=9)
+        figure.supxlabel(note + remark, size=9)
     return figure
 
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
+    if options.grid and vae.class_names:
+        problem = "--grid: this VAE draws another plane for every label"
+        raise UserError(f"{problem}: python generate_grid.py --label draws one")
     shown = load_images(settings, options.weights, options.data)
-    z_mean, _ = vae.encode(shown.images)
+    z_mean, _ = vae.encode(shown.images, shown.labels)
     directions, axis_names = pictures.find_plane(z_mean)
 
     def decode(points):
@@ -97,6 +106,7 @@ def main(options: Options) -> None:
         axis_names,
         f"{len(z_mean):,} {shown.kind} in the latent plane",
         decode if options.grid else None,
+        LABELS_GIVEN if vae.class_names else "",
     )
     pictures.save_picture(figure, options.output, options.show)
 

@@ -28,6 +28,7 @@ class Hyperparameters:
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
+    conditional: bool = False  # give both networks the label
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
@@ -73,9 +74,12 @@ import math
 
 import numpy as np
 
-from support import data, speed, training, weights
-from support.backend import Tensor, in_batches, keras, layers, ops, set_seed, to_pixels
+from support import backend, data, speed, training, weights
+from support.backend import Inputs, Tensor, in_batches, keras, layers, ops, to_pixels
 from support.noise import add_noise, sample_pixels
+from support.parts import Labels
+
+Array = np.ndarray
 
 # Hidden layers, of the encoder and of the decoder
 
@@ -93,16 +97,16 @@ def hidden_layer(h: Tensor, units: int, config: Hyperparameters) -> Tensor:
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
 
-def build_encoder(pixels: int, config: Hyperparameters) -> keras.Model:
-    """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
+def build_encoder(inputs: int, config: Hyperparameters) -> keras.Model:
+    """Return a Keras model from x, (n, inputs), to z_mean and z_log_sigma.
 
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
-    x = keras.Input([pixels], name="x")
+    x = keras.Input([inputs], name="x")
     # Standardize the pixels, then scale: an image of any size has a norm of about 5, at
     # which the hidden units do not saturate.
     h = layers.Normalization(axis=None, name="normalize")(x)
-    h = layers.Rescaling(5 / math.sqrt(pixels))(h)
+    h = layers.Rescaling(5 / math.sqrt(inputs))(h)
     for units in config.hidden:
         h = hidden_layer(h, units, config)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
@@ -131,15 +135,15 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 # Decoder: z → p(x|z) = Bernoulli(sigmoid(logits))
 
 
-def build_decoder(pixels: int, config: Hyperparameters) -> keras.Model:
-    """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
+def build_decoder(inputs: int, pixels: int, config: Hyperparameters) -> keras.Model:
+    """Return a Keras model from z, (n, inputs), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
-    z = keras.Input([config.latent_dim], name="z")
+    z = keras.Input([inputs], name="z")
 
     # With Keras' small weights, zero biases and so few inputs, all units would start
     # out nearly identical. Larger weights spread them over the latent space.
     def spread():  # A new one each time: one object would repeat its numbers.
-        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / config.latent_dim))
+        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / inputs))
 
     h = layers.Dense(
         first,
@@ -174,6 +178,21 @@ def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
     )
 
 
+# The label, with --conditional
+
+
+def give_label(x: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Append labels, one-hot, to x or z: (n, k) becomes (n, k + classes).
+
+    With no classes, return it as it is. Where both networks are given the label, z need
+    not say it, and the loss bounds −log p(x|label): Kingma et al. 2014, Semi-Supervised
+    Learning with Deep Generative Models, arXiv:1406.5298, model M2.
+    """
+    if not classes:
+        return x
+    return ops.concatenate([x, ops.one_hot(labels, classes)], axis=-1)
+
+
 # The whole model
 
 
@@ -187,15 +206,20 @@ class VAE(keras.Model):
         z_mean, z_log_sigma = encoder(x)              # (n, latent_dim) each
         z = sample_latent([z_mean, z_log_sigma])      # (n, latent_dim)
         logits = decoder(z)                           # (n, pixels)
+
+    A conditional one takes {"images": images, "labels": class numbers, (n,)}, and gives
+    the label to both networks. class_names: its classes.
     """
 
-    def __init__(self, image_shape: tuple[int, ...], config: Hyperparameters):
+    def __init__(self, image_shape: tuple, config: Hyperparameters, class_names=()):
         pixels = math.prod(image_shape)
-        encoder = build_encoder(pixels, config)
-        decoder = build_decoder(pixels, config)
+        classes = len(class_names) if config.conditional else 0
+        encoder = build_encoder(pixels + classes, config)
+        decoder = build_decoder(config.latent_dim + classes, pixels, config)
         generator = keras.random.SeedGenerator(config.seed)  # of ε and other noise
 
         images = keras.Input(image_shape, dtype="uint8", name="images")
+        labels = keras.Input([], dtype="int32", name="labels")
         x = to_pixels(images)
         if config.binarize:
             x = layers.Lambda(sample_pixels, arguments={"seed": generator})(x)
@@ -203,7 +227,7 @@ class VAE(keras.Model):
         if config.noise:
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
-        z_mean, z_log_sigma = encoder(encoder_input)
+        z_mean, z_log_sigma = encoder(give_label(encoder_input, labels, classes))
         # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
         # output shape, Keras would hide the line of a mistake in the function.
         arguments = {"seed": generator}
@@ -211,12 +235,14 @@ class VAE(keras.Model):
             sample_latent, (config.latent_dim,), arguments=arguments
         )
         z = sampling([z_mean, z_log_sigma])
-        logits = decoder(z)
+        logits = decoder(give_label(z, labels, classes))
 
+        inputs = {"images": images, "labels": labels} if classes else images
         outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
-        super().__init__(images, outputs, name="vae")
+        super().__init__(inputs, outputs, name="vae")
         self.image_shape = tuple(image_shape)
         self.config = config
+        self.class_names = list(class_names) if classes else []
         self.encoder = encoder
         self.decoder = decoder
         self.generator = generator
@@ -252,21 +278,37 @@ class VAE(keras.Model):
         p = (white + 1) / (len(images) + 2)
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
-    def encode(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images."""
-        return in_batches(lambda batch: tuple(self.encoder(to_pixels(batch))), images)
+    def with_label(self, x: Tensor, labels: Labels) -> Tensor:
+        """Return x or z as the encoder or the decoder takes it."""
+        return give_label(x, labels, len(self.class_names))
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
+    def encode(self, images: Array, labels: Labels = None) -> tuple[Array, Array]:
+        """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images.
+
+        labels: class numbers, (n,), which only a conditional model needs.
+        """
+
+        def encode_batch(images, labels):
+            return tuple(self.encoder(self.with_label(to_pixels(images), labels)))
+
+        return in_batches(encode_batch, images, labels)
+
+    def decode(self, z: Array, labels: Labels | int = None) -> Array:
         """Decode latent points: return each pixel's probability of being white."""
-        p = in_batches(lambda batch: ops.sigmoid(self.decoder(batch)), z)
-        return p.reshape(-1, *self.image_shape)
+
+        def decode_batch(z, labels):
+            return ops.sigmoid(self.decoder(self.with_label(z, labels)))
+
+        labels = np.broadcast_to(labels, len(z))  # or one label for all
+        return in_batches(decode_batch, z, labels).reshape(-1, *self.image_shape)
 
     def get_config(self):
-        return {"image_shape": self.image_shape, "config": self.config.stored()}
+        config, names = self.config.stored(), self.class_names
+        return {"image_shape": self.image_shape, "config": config, "class_names": names}
 
     @classmethod
     def from_config(cls, config):
-        return cls(config["image_shape"], cli.make(Hyperparameters, config["config"]))
+        return cls(**config | {"config": cli.make(Hyperparameters, config["config"])})
 
 
 # Training
@@ -287,8 +329,8 @@ def compile_vae(vae: VAE, images: int, fine: bool = False) -> None:
 
 def fit_vae(
     vae: VAE,
-    images: np.ndarray,
-    held_out: np.ndarray,
+    images: Inputs,
+    held_out: Inputs,
     initial_epoch: int = 0,
     callbacks: list[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
@@ -297,7 +339,7 @@ def fit_vae(
     For each batch Keras draws z, computes the loss and its gradient, and lets RMSprop
     take a step. Returns the losses of these epochs, means in nats per image.
     """
-    config = vae.config.resolve(len(images))
+    config = vae.config.resolve(backend.rows(images))
     epochs = range(initial_epoch, config.epochs)
     return vae.fit(
         **speed.shuffled(images, config.batch_size, config.seed, epochs),
@@ -313,7 +355,8 @@ def fit_vae(
 def load_vae(path: str = cli.WEIGHTS) -> tuple[VAE, dict]:
     """Return the VAE in a weights file, and the settings of its run."""
     settings, _ = weights.read(path)
-    vae = VAE(settings["image_shape"], cli.make(Config, settings["config"]))
+    config = cli.make(Config, settings["config"])
+    vae = VAE(settings["image_shape"], config, list(settings.get("classes", {})))
     weights.load(vae, path)
     return vae, settings | {"config": vae.config.stored()}
 
@@ -324,10 +367,10 @@ def main(config: Config) -> None:
     )
     images = dataset.train.images
     run = training.start(config.resolve(len(images)), dataset)
-    set_seed(config.seed)
-    vae = VAE(images.shape[1:], run.config)
+    backend.set_seed(config.seed)
+    vae = VAE(images.shape[1:], run.config, dataset.class_names or [])
     vae.adapt(images)
-    compile_vae(vae, len(run.images), fine=bool(config.snapshots))
+    compile_vae(vae, backend.rows(run.images), fine=bool(config.snapshots))
     done = run.restore(vae) if config.resume else 0  # epochs
     with run.callbacks() as callbacks:
         fit_vae(vae, run.images, run.held_out, done, callbacks)

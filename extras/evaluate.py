@@ -34,108 +34,20 @@ class Options(Trained):
 
 
 import json
-import math
 
 import numpy as np
-from scipy import spatial, stats
+from scipy import spatial, special, stats
 
+from extras.likelihood import exact_losses, sampled_losses
 from support import files
-from support.backend import Tensor, in_batches, keras, layers, ops, to_pixels
-from support.errors import note, printable, progress
+from support.backend import in_batches, ops
+from support.errors import note, printable
 from support.noise import entropy
-from support.quadrature import integrate
 from support.report import LABELS, NEIGHBORS, print_report, roc_row, roc_rows, table
 from support.shown import Shown, load_images
-from vae_mnist import VAE, kl_divergence, load_vae, reconstruction_loss, sample_latent
+from vae_mnist import VAE, kl_divergence, load_vae
 
 ACTIVE = 0.01  # variance of z_mean above which Burda et al. call a dimension active
-DECODED = 10_000 * 28**2  # pixels decoded at once, which bounds the memory
-
-
-def log_normal(z: Tensor, mean: Tensor | float, log_sigma: Tensor) -> Tensor:
-    """Return log N(z; mean, diag(σ²)), over the last axis; log_sigma is log σ."""
-    squares = ((z - mean) / ops.exp(log_sigma)) ** 2 + math.log(2 * math.pi)
-    return -ops.sum(squares / 2 + log_sigma, axis=-1)
-
-
-def importance_weights(
-    vae: VAE, x: Tensor, z_mean: Tensor, z_log_sigma: Tensor, samples: int, seed: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Draw z ~ q(z|x) and weight the draws: Burda et al. 2015, equation 8.
-
-    x: pixels in [0, 1], (n, pixels). seed: a keras.random.SeedGenerator.
-    Returns −log p(x|z) and log w = log p(x|z) + log p(z) − log q(z|x), in nats, both
-    (n, samples).
-    """
-    shape = (len(x), samples, z_mean.shape[1])
-    mean = ops.broadcast_to(z_mean[:, None], shape)
-    log_sigma = ops.broadcast_to(z_log_sigma[:, None], shape)
-    z = sample_latent([mean, log_sigma], seed)
-    logits = vae.decoder(ops.reshape(z, (-1, shape[2])))
-    logits = ops.reshape(logits, (*shape[:2], -1))
-    reconstruction = reconstruction_loss(ops.expand_dims(x, 1), logits)
-    log_p, log_q = log_normal(z, 0.0, ops.zeros_like(z)), log_normal(z, mean, log_sigma)
-    return reconstruction, log_p - log_q - reconstruction
-
-
-def sampled_losses(
-    vae: VAE,
-    images: np.ndarray,
-    z_mean: Tensor,
-    z_log_sigma: Tensor,
-    samples: int,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reconstruction term and an estimate of −log p(x), in nats, (n,) each.
-
-    The estimate is −log of the mean of `samples` importance weights. In expectation it
-    is never below −log p(x), and falls with more samples (Burda et al., theorem 1).
-    """
-    generator = keras.random.SeedGenerator(seed)
-    count = min(len(images), math.ceil(samples * images.size / DECODED))
-    batches = np.array_split(np.arange(len(images)), count)
-    reconstructions, estimates = [], []
-    for batch in progress(batches, "sampling"):
-        arrays = to_pixels(images[batch]), z_mean[batch], z_log_sigma[batch]
-        draws = importance_weights(vae, *arrays, samples, generator)
-        reconstruction, log_w = map(ops.convert_to_numpy, draws)
-        reconstructions.append(reconstruction.mean(axis=1))
-        estimates.append(math.log(samples) - np.logaddexp.reduce(log_w, axis=1))
-    return np.concatenate(reconstructions), np.concatenate(estimates)
-
-
-def exact_losses(vae: VAE, images: np.ndarray, reach: float) -> np.ndarray | None:
-    """Return −log p(x) = −log ∫ p(x|z) p(z) dz of each image, in nats, by quadrature.
-
-    The integral is over a square, from −reach to reach in both latent dimensions.
-    Returns None if the square is too large, or if the p(z|x) are too narrow.
-    """
-    last = vae.decoder.get_layer("logits")
-    # log p(x|z) = x·logits − Σ softplus(logits) is linear in x. Where the logits are
-    # K·h + b, it is (x·K)·h + x·b − Σ softplus: one short product per image and z.
-    if type(last) is layers.Dense and last.activation is keras.activations.linear:
-        inner = keras.Model(vae.decoder.input, last.input)
-        kernel, bias = last.weights
-    else:
-        inner = vae.decoder
-        kernel = None
-
-    def terms(z):
-        h = inner(z)
-        logits = h if kernel is None else ops.matmul(h, kernel) + bias
-        log_prior = log_normal(z, 0.0, ops.zeros_like(z))
-        return h, log_prior - reconstruction_loss(0.0, logits)
-
-    def project(batch):
-        x = to_pixels(batch)
-        if kernel is None:
-            return x, ops.zeros(len(x))
-        return ops.matmul(x, ops.transpose(kernel)), ops.sum(x * bias, axis=-1)
-
-    g, offset = in_batches(project, images)
-    size = max(1, DECODED // images[0].size)
-    log_p = integrate(lambda z: in_batches(terms, z, size), g, reach)
-    return None if log_p is None else -(log_p + offset)
 
 
 def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
@@ -148,27 +60,31 @@ def neighbors_vote(vae: VAE, shown: Shown, z_mean: np.ndarray) -> float | None:
         return None
     if len(train.labels) < NEIGHBORS or len(shown.class_names) < 2:
         return None
-    tree = spatial.cKDTree(vae.encode(train.images)[0])
+    tree = spatial.cKDTree(vae.encode(train.images, train.labels)[0])
     _, nearest = tree.query(z_mean, NEIGHBORS)
     votes = stats.mode(train.labels[nearest], axis=1).mode
     return float((votes == shown.labels).mean())
 
 
 def image_losses(
-    vae: VAE, images: np.ndarray, samples: int = 200, seed: int = 0
+    vae: VAE,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    samples: int = 200,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Return arrays with an entry per image: z_mean, sigma and the losses in LABELS.
 
     "kl_per_dimension" has shape (n, latent_dim). "excess" is the loss less the entropy
-    of the pixels. There is no "quadrature" or "gap".
+    of the pixels. There is no "quadrature" or "gap". labels: for a conditional VAE.
     """
-    z_mean, log_sigma = vae.encode(images)
+    z_mean, log_sigma = vae.encode(images, labels)
     # Each dimension by itself: the sum over the last axis has one term.
     parameters = [ops.convert_to_tensor(p[..., None]) for p in (z_mean, log_sigma)]
     terms = ops.convert_to_numpy(kl_divergence(*parameters))
     kl = terms.sum(axis=1)
     reconstruction, estimate = sampled_losses(
-        vae, images, z_mean, log_sigma, samples, seed
+        vae, images, labels, z_mean, log_sigma, samples, seed
     )
     loss = reconstruction + vae.config.beta * kl
     return {
@@ -185,26 +101,63 @@ def image_losses(
 
 
 def evaluate_images(
-    vae: VAE, images: np.ndarray, samples: int = 200, seed: int = 0
+    vae: VAE,
+    images: np.ndarray,
+    samples: int = 200,
+    seed: int = 0,
+    label: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return image_losses and, of two latent dimensions, "quadrature" and "gap".
 
-    They are missing if exact_losses has no result.
+    They are missing if exact_losses has no result. label: what a conditional VAE is
+    told about all images.
     """
-    losses = image_losses(vae, images, samples, seed)
+    labels = None if label is None else np.full(len(images), label)
+    losses = image_losses(vae, images, labels, samples, seed)
     z_mean = losses["z_mean"]
     if z_mean.shape[1] == 2:
         reach = max(5.0, np.abs(z_mean).max() + 1)
-        if (exact := exact_losses(vae, images, reach)) is not None:
+        if (exact := exact_losses(vae, images, reach, label)) is not None:
             gap = losses["negative_bound"] - exact
             losses |= {"quadrature": exact, "gap": gap}
+    return losses
+
+
+def evaluate_labeled(
+    vae: VAE,
+    images: np.ndarray,
+    labels: np.ndarray,
+    counts: list[int],
+    samples: int = 200,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Return evaluate_images of a conditional VAE, given each image's own label.
+
+    And, from all labels y, "marginal_importance_weighted" and "marginal_quadrature",
+    −log p(x) = −log Σ p(x|y) p(y), and "recognized", whether p(x|y) p(y) is largest for
+    the image's own label. counts: training images of each class, for p(y).
+    """
+    each = [
+        evaluate_images(vae, images, samples, seed, label)
+        for label in range(len(counts))
+    ]
+    names = set.intersection(*(set(losses) for losses in each))
+    tables = {name: np.stack([losses[name] for losses in each]) for name in names}
+    losses = {name: table[labels, range(len(images))] for name, table in tables.items()}
+    with np.errstate(divide="ignore"):  # a class may be missing in training
+        log_prior = np.log(np.array(counts)[:, None] / sum(counts))
+    for name in "importance_weighted", "quadrature":
+        if name in tables:
+            joint = log_prior - tables[name]
+            losses[f"marginal_{name}"] = -special.logsumexp(joint, axis=0)
+            losses["recognized"] = joint.argmax(axis=0) == labels
     return losses
 
 
 def compare(
     vae: VAE, settings: dict, shown: Shown, excess: np.ndarray, options: Options
 ) -> list | None:
-    """Return roc_rows of images, and a row for an all-black one.
+    """Return roc_rows of images and, if it needs no label, a row for an all-black one.
 
     They are compared with the held-out images of the model's own classes. Returns None
     if those cannot be loaded, or if all images are of those classes.
@@ -227,10 +180,13 @@ def compare(
         if not own.held_out:
             note("no ROC areas: the model's own images have changed since its training")
             return None
-        ordinary = image_losses(vae, own.images, samples, seed)["excess"]
-    black = np.zeros((1, *vae.image_shape), "uint8")
-    black = image_losses(vae, black, samples, seed)["excess"]
+        losses = image_losses(vae, own.images, own.labels, samples, seed)
+        ordinary = losses["excess"]
     rows = roc_rows(excess, labels, shown.class_names, ordinary)
+    if vae.class_names:
+        return rows  # A black image has no label.
+    black = np.zeros((1, *vae.image_shape), "uint8")
+    black = image_losses(vae, black, None, samples, seed)["excess"]
     return [*rows, roc_row("an all-black image", black, ordinary)]
 
 
@@ -260,6 +216,8 @@ def summarize(vae: VAE, shown: Shown, images: dict, samples: int) -> dict:
         "kl_per_dimension": images["kl_per_dimension"].mean(axis=0).tolist(),
         "active_dimensions": active,
         "neighbors_vote": neighbors_vote(vae, shown, images["z_mean"]),
+        "conditional": bool(vae.class_names),
+        "recognized": float(images["recognized"].mean()) if vae.class_names else None,
     }
 
 
@@ -267,7 +225,12 @@ def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
     path, source = options.weights, options.data
     shown = load_images(settings, path, source, keep_train=True)
-    losses = evaluate_images(vae, shown.images, options.samples, options.seed)
+    sampling = options.samples, options.seed
+    if vae.class_names:
+        counts = list(settings["classes"].values())
+        losses = evaluate_labeled(vae, shown.images, shown.labels, counts, *sampling)
+    else:
+        losses = evaluate_images(vae, shown.images, *sampling)
     summary = summarize(vae, shown, losses, options.samples)
     if source:
         summary["roc"] = compare(vae, settings, shown, losses["excess"], options)
@@ -279,8 +242,8 @@ def main(options: Options) -> None:
         more = {"part": "test"} if options.all else {}
         rows = table(shown, shown.class_names, losses, more)
         if options.all and shown.train:
-            images = shown.train.images
-            losses = image_losses(vae, images, options.samples, options.seed)
+            images, labels = shown.train.images, shown.train.labels
+            losses = image_losses(vae, images, labels, *sampling)
             rows += table(shown.train, shown.class_names, losses, {"part": "train"})
         rows.sort(key=lambda row: -float(row["excess"]))  # the oddest first
         files.write_table(options.csv, rows)

@@ -45,32 +45,41 @@ LOAD = {
     "keras": """\
 import keras
 
-images = np.zeros((5, {shape}), "uint8")  # yours
+images = np.zeros((5, {shape}), "uint8")  # yours{labels}
 encoder = keras.saving.load_model("encoder.keras")
 decoder = keras.saving.load_model("decoder.keras")
-code = encoder.predict(images)
-pixels = decoder.predict(code["z_mean"])["pixels"]
+code = encoder.predict({images})
+pixels = decoder.predict({z})["pixels"]
 """,
     "onnx": """\
 import onnxruntime  # python -m pip install onnxruntime
 
-images = np.zeros((5, {shape}), "uint8")  # yours
+images = np.zeros((5, {shape}), "uint8")  # yours{labels}
 encoder = onnxruntime.InferenceSession("encoder.onnx")
 decoder = onnxruntime.InferenceSession("decoder.onnx")
 names = "z_mean", "z_log_sigma"
-code = dict(zip(names, encoder.run(names, {"images": images})))
-[pixels] = decoder.run(["pixels"], {"z": code["z_mean"]})
+code = dict(zip(names, encoder.run(names, {"images": images{more}})))
+[pixels] = decoder.run(["pixels"], {"z": code["z_mean"]{more}})
 """,
     "litert": """\
 from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert
 
-images = np.zeros((5, {shape}), "uint8")  # yours
+images = np.zeros((5, {shape}), "uint8")  # yours{labels}
 encoder = Interpreter("encoder.tflite").get_signature_runner()
 decoder = Interpreter("decoder.tflite").get_signature_runner()
-code = encoder(images=images)
-pixels = decoder(z=code["z_mean"])["pixels"]
+code = encoder(images=images{more})
+pixels = decoder(z=code["z_mean"]{more})["pixels"]
 """,
 }
+
+# What stands in place of the names in braces: without labels, and with them.
+WITHOUT = {"labels": "", "images": "images", "z": 'code["z_mean"]', "more": ""}
+WITH = {
+    "labels": '\nlabels = np.zeros(5, "int32")  # numbers of classes',
+    "images": "[images, labels]",
+    "z": '[code["z_mean"], labels]',
+}
+MORE = {"keras": "", "onnx": ', "labels": labels', "litert": ", labels=labels"}
 
 CARD = """\
 # A variational autoencoder of {data}
@@ -84,7 +93,7 @@ CARD = """\
 
 - in: `z`, float32, (n, {latent_dim})
 - out: `pixels`, float32, (n, {shape}), in [0, 1]
-
+{classes}
 n is any number. Images come from pictures by Pillow's
 `ImageOps.fit(picture.convert("{mode}"), ({width}, {height}))`, after
 `ImageOps.exif_transpose` for photos; transparent pixels become {background}.{bits}
@@ -132,13 +141,17 @@ def plain_models(vae: VAE) -> dict[str, keras.Model]:
     They consist of Keras' own layers and share their weights with `vae`.
     """
     images = keras.Input(vae.image_shape, dtype="uint8", name="images")
+    labels = keras.Input([], dtype="int32", name="labels")
+    more = [labels] if vae.class_names else []
     encoder = keras.models.clone_model(vae.encoder, clone_function=frozen)
-    z_mean, z_log_sigma = encoder(to_pixels(images))
+    z_mean, z_log_sigma = encoder(vae.with_label(to_pixels(images), labels))
     z = keras.Input([vae.config.latent_dim], name="z")
-    pixels = layers.Reshape(vae.image_shape)(ops.sigmoid(vae.decoder(z)))
+    logits = vae.decoder(vae.with_label(z, labels))
+    pixels = layers.Reshape(vae.image_shape)(ops.sigmoid(logits))
+    code = {"z_mean": z_mean, "z_log_sigma": z_log_sigma}
     return {
-        "encoder": keras.Model(images, {"z_mean": z_mean, "z_log_sigma": z_log_sigma}),
-        "decoder": keras.Model(z, {"pixels": pixels}),
+        "encoder": keras.Model([images, *more], code),
+        "decoder": keras.Model([z, *more], {"pixels": pixels}),
     }
 
 
@@ -170,6 +183,14 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
         special += " For training and the loss, pixels were sampled as black or white."
     if config.noise:
         special += f" For training and the loss, it saw noise of σ = {config.noise:g}."
+    classes = [f"{number} is {quote(n)}" for number, n in enumerate(vae.class_names)]
+    labels = ""
+    if classes:
+        labels = "\nBoth also take `labels`, int32, (n,): " + ", ".join(classes) + ".\n"
+    texts = WITH | {"more": MORE[form]} if classes else WITHOUT
+    load = LOAD[form]
+    for name, text in (texts | {"shape": shape}).items():
+        load = load.replace("{" + name + "}", text)
     facts = config.stored() | {
         "data": quote(printable(os.path.basename(settings["config"]["data"]))),
         "hidden": ", ".join(map(str, config.hidden)),
@@ -181,7 +202,8 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
         "width": vae.image_shape[1],
         "black": "RGB" if len(vae.image_shape) == 3 else "0 is black, 255 is white",
         "bits": f" Scale pixels of {bits} bits to 0 … 255." if bits else "",
-        "load": LOAD[form].replace("{shape}", shape),
+        "load": load,
+        "classes": labels,
         "done": len(history),
         "special": special,
         "loss": loss,
@@ -210,7 +232,7 @@ def main(options: Options) -> None:
                 model.save(path)
             else:
                 # Keras exports only models that have been called.
-                model(ops.zeros((1, *model.input_shape[1:]), model.input.dtype))
+                model([ops.zeros((1, *x.shape[1:]), x.dtype) for x in model.inputs])
                 with quiet():
                     model.export(path, format=form, verbose=False)
         new_card.write_text(describe(vae, settings, history, form), encoding="utf-8")

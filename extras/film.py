@@ -45,6 +45,7 @@ from matplotlib.figure import Figure
 
 from support import files, pictures, weights
 from support import snapshots as saved
+from support.parts import Part
 from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
@@ -65,17 +66,21 @@ class Frame(typing.NamedTuple):
 
 
 def make_frame(
-    vae: VAE, path: pathlib.Path, held_out: Array, images: Array, plane: Array
+    vae: VAE, path: pathlib.Path, held_out: Part, plotted: Part, plane: Array
 ) -> Frame:
     """Return the Frame of a snapshot.
 
-    held_out: images for the loss. images: those to plot as points. plane: the part of
-    the latent space to show, (2, latent_dim).
+    held_out: images for the loss. plotted: those to plot as points. plane: the part of
+    the latent space to show, (2, latent_dim). A conditional VAE draws the rows with one
+    label after the other.
     """
     weights.load(vae, path)
-    loss = vae.evaluate(held_out, batch_size=1000, verbose=0)[0]
-    z_mean, _ = vae.encode(images)
-    decoded = vae.decode(pictures.plane_grid(pictures.quantiles(SIZE), plane))
+    inputs = held_out.inputs(vae.config.conditional)
+    loss = vae.evaluate(inputs, batch_size=1000, verbose=0)[0]
+    z_mean, _ = vae.encode(plotted.images, plotted.labels)
+    labels = np.repeat(np.arange(SIZE), SIZE) % max(1, len(vae.class_names))
+    grid = pictures.plane_grid(pictures.quantiles(SIZE), plane)
+    decoded = vae.decode(grid, labels)
     manifold = np.round(255 * pictures.tile(decoded, SIZE)).astype("uint8")
     epochs = float(path.name.removesuffix(weights.SUFFIX))
     return Frame(epochs, loss, z_mean @ plane.T, manifold)
@@ -135,13 +140,14 @@ def main(options: Options) -> None:
         raise UserError(f"{options.folder} has snapshots of several runs: remove some")
     vae, settings = load_vae(paths[-1])
     shown = load_images(settings, options.folder, options.data)
-    plane, axis_names = pictures.find_plane(vae.encode(shown.images)[0])
+    z_mean, _ = vae.encode(shown.images, shown.labels)
+    plane, axis_names = pictures.find_plane(z_mean)
     chosen = np.random.default_rng(0).permutation(len(shown.images))[:IMAGES]
-    images = shown.images[chosen]
     labels = None if shown.labels is None else shown.labels[chosen]
+    plotted = Part(shown.images[chosen], labels, [shown.names[i] for i in chosen])
     vae.compile(optimizer=None)
     frames = [
-        make_frame(vae, path, shown.images, images, plane)
+        make_frame(vae, path, shown, plotted, plane)
         for path in progress(paths, "decoding")
     ]
     loss = "held-out loss" if shown.held_out else "loss"

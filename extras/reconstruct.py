@@ -6,6 +6,9 @@
     python -m extras.reconstruct --odd 10         the oddest, and what is odd about them
     python -m extras.reconstruct --odd 40 --all   of the training images, too
 
+A VAE that was trained with --conditional is given the label, and a last row shows the
+same z with the next label.
+
 With --noise the encoder sees only noisy images: Gaussian noise of that standard
 deviation is added to pixels in [0, 1], and the sum is clipped. For a VAE that was
 trained with --noise, its own is the default. Prints how far the noisy and the
@@ -95,16 +98,17 @@ def draw_rows(rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def excess(vae: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
+def excess(vae: VAE, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return what makes a batch of uint8 images odd, in nats, for z = z_mean.
 
     The excess of each pixel is its reconstruction loss less its entropy, (n, pixels).
     The second tensor, (n,), is its sum plus β·KL.
     """
     x = to_pixels(images)
-    z_mean, z_log_sigma = vae.encoder(x)
+    z_mean, z_log_sigma = vae.encoder(vae.with_label(x, labels))
+    logits = vae.decoder(vae.with_label(z_mean, labels))
     # Each pixel by itself: the sum over the last axis has one term.
-    losses = reconstruction_loss(x[..., None], vae.decoder(z_mean)[..., None])
+    losses = reconstruction_loss(x[..., None], logits[..., None])
     pixels = losses - entropy(images)
     kl = kl_divergence(z_mean, z_log_sigma)
     return pixels, ops.sum(pixels, axis=1) + vae.config.beta * kl
@@ -115,7 +119,8 @@ class Odd(NamedTuple):
 
     image: np.ndarray
     name: str  # its file
-    label: str  # "" if it has none
+    number: int | None  # of its class
+    label: str  # the name of its class; "" if it has none
     excess: float
 
 
@@ -125,10 +130,13 @@ def find_odd(
     """Return the images of the highest excess."""
     found = []
     for part in parts:
-        total = in_batches(lambda batch: excess(vae, batch)[1], part.images)
+        arrays = part.images, part.labels
+        total = in_batches(lambda *some: excess(vae, *some)[1], *arrays)
         for i in np.argsort(-total, kind="stable")[:count]:
-            label = "" if part.labels is None else names[part.labels[i]]
-            found.append(Odd(part.images[i], part.names[i], label, float(total[i])))
+            number = None if part.labels is None else part.labels[i]
+            label = "" if number is None else names[number]
+            odd = Odd(part.images[i], part.names[i], number, label, float(total[i]))
+            found.append(odd)
     return sorted(found, key=lambda odd: -odd.excess)[:count]
 
 
@@ -138,8 +146,9 @@ def draw_odd(vae: VAE, found: list[Odd]) -> Figure:
     Each image stands above its reconstruction and a map of where its excess is.
     """
     images = np.stack([odd.image for odd in found])
-    redrawn = vae.decode(vae.encode(images)[0])
-    pixels = in_batches(lambda batch: excess(vae, batch)[0], images)
+    numbers = np.array([odd.number for odd in found])
+    redrawn = vae.decode(vae.encode(images, numbers)[0], numbers)
+    pixels = in_batches(lambda *some: excess(vae, *some)[0], images, numbers)
     maps = pixels.reshape(*images.shape[:3], -1).sum(axis=-1)
     columns = min(len(found), COLUMNS)
     lines = -(-len(found) // columns)
@@ -179,29 +188,37 @@ def main(options: Options) -> None:
         names = ", ".join(printable(odd.name) for odd in found)
         print(f"the oddest of {count:,} {kind} first: {names}")
         return
-    images = shown.images
+    images, labels = shown.images, shown.labels
     noise = vae.config.noise if options.noise is None else options.noise
 
-    def reconstruct(batch, generator):
+    def reconstruct(batch, given, drawn, generator):
         x = to_pixels(batch)
         encoder_input = add_noise(x, noise, generator) if noise else x
-        z_mean, _ = vae.encoder(encoder_input)
-        return x, encoder_input, ops.sigmoid(vae.decoder(z_mean))
+        z_mean, _ = vae.encoder(vae.with_label(encoder_input, given))
+        logits = vae.decoder(vae.with_label(z_mean, drawn))
+        return x, encoder_input, ops.sigmoid(logits)
 
-    def squared_errors(batch, generator):
-        x, *others = reconstruct(batch, generator)
+    def squared_errors(*batch):
+        x, *others = reconstruct(*batch)
         return tuple(ops.mean((other - x) ** 2, axis=-1) for other in others)
 
-    def repeatably(function, some):
+    def repeatably(function, *arrays):
         generator = keras.random.SeedGenerator(options.seed)
-        return in_batches(lambda batch: function(batch, generator), some)
+        return in_batches(lambda *batch: function(*batch, generator), *arrays)
 
     names = "original", f"noise {noise:g}", "reconstruction"
     # Spread over all images: some data sets are sorted by class.
     count = min(options.count, len(images))
-    chosen = images[np.arange(count) * len(images) // count]
-    rows = dict(zip(names, repeatably(reconstruct, chosen), strict=True))
-    errors = dict(zip(names[1:], repeatably(squared_errors, images), strict=True))
+    spread = np.arange(count) * len(images) // count
+    chosen = images[spread]
+    given = None if labels is None else labels[spread]
+    drawn = repeatably(reconstruct, chosen, given, given)
+    rows = dict(zip(names, drawn, strict=True))
+    errors = repeatably(squared_errors, images, labels, labels)
+    errors = dict(zip(names[1:], errors, strict=True))
+    if vae.class_names:
+        others = (given + 1) % len(vae.class_names)
+        *_, rows["next label"] = repeatably(reconstruct, chosen, given, others)
     if not noise:
         del rows[names[1]], errors[names[1]]
     rows = {name: row.reshape(chosen.shape) for name, row in rows.items()}

@@ -2,10 +2,12 @@
 
     python -m extras.walk a.png b.png                        a strip of the steps
     python -m extras.walk a.png b.png --output walk.gif      a film, there and back
+    python -m extras.walk --labels 3 8        from class to class (--conditional)
 
 The images are encoded, and every step between two z_mean is decoded. In the plane the
 way is straight. With more than two dimensions it is an arc around the origin, because
-the middle of a straight way is closer to the origin than nearly all images.
+the middle of a straight way is closer to the origin than nearly all images. From class
+to class, z is a random one that stays, and the labels, one-hot, are mixed.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,11 @@ from support.trained import WeightsFile
 @cli.options(__doc__)
 @dataclass
 class Options:
-    images: tyro.conf.Positional[tuple[cli.Source, ...]]  # two or more pictures
+    images: tyro.conf.Positional[tuple[cli.Source, ...] | None] = (
+        None  # two or more pictures
+    )
+    labels: tuple[str, ...] | None = None  # in place of pictures, names of classes
+    seed: cli.AtLeast0[int] = 0  # of the random z between classes
     weights: WeightsFile = cli.WEIGHTS  # the weights file
     output: Annotated[str, cli.writable(".png", ".gif")] = "walk.png"  # what to write
     steps: cli.AtLeast1[int] = 10  # from an image to the next
@@ -29,8 +35,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise UserError if there is no way to walk."""
-        if len(self.images) < 2:
-            raise UserError("give two pictures or more: from one to the next")
+        if bool(self.images) == bool(self.labels):
+            raise UserError("give pictures or, for a conditional VAE, --labels")
+        if len(self.images or self.labels) == 1:
+            raise UserError("give two or more: from one to the next")
 
 
 import pathlib
@@ -40,8 +48,9 @@ import numpy as np
 from PIL import Image
 
 from support import files, pictures
+from support.backend import in_batches, ops
 from support.shown import load_files
-from vae_mnist import load_vae
+from vae_mnist import VAE, load_vae
 
 DURATION = 100  # of a frame, in ms
 SIDE = 100  # pixels of an image in the strip, at least; three times as many in the film
@@ -72,6 +81,25 @@ def find_way(z_mean: np.ndarray, steps: int) -> np.ndarray:
     return np.float32([interpolate(start, end, t) for start, end in pairs])
 
 
+def between_labels(vae: VAE, options: Options) -> np.ndarray:
+    """Return images of one random z, decoded with mixtures of --labels.
+
+    Raises UserError if the VAE does not know one of them.
+    """
+    known = vae.class_names
+    if unknown := [name for name in options.labels if name not in known]:
+        names = ", ".join(known) or "it was trained without --conditional"
+        raise UserError(f"the VAE does not know the label {unknown[0]}: {names}")
+    t = np.linspace(0, 1, options.steps + 1)[:, None]
+    one_hot = np.eye(len(known))[[known.index(name) for name in options.labels]]
+    pairs = zip(one_hot[:-1], one_hot[1:], strict=True)
+    mixed = np.concatenate([(1 - t) * start + t * end for start, end in pairs])
+    z = np.random.default_rng(options.seed).standard_normal(vae.config.latent_dim)
+    inputs = np.float32([[*z, *label] for label in mixed])
+    pixels = in_batches(lambda batch: ops.sigmoid(vae.decoder(batch)), inputs)
+    return pixels.reshape(-1, *vae.image_shape)
+
+
 def enlarge(pixels: np.ndarray, factor: int) -> Image.Image:
     """Return pixels in [0, 1], (H, W) or (H, W, 3), as a picture with larger pixels."""
     picture = Image.fromarray(np.uint8(np.rint(255 * pixels)))
@@ -81,9 +109,14 @@ def enlarge(pixels: np.ndarray, factor: int) -> Image.Image:
 
 def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
-    images = load_files(settings, options.images)
-    way = find_way(vae.encode(images)[0], options.steps)
-    decoded = vae.decode(way.reshape(-1, way.shape[2]))
+    if options.labels:
+        decoded = between_labels(vae, options)
+    elif vae.class_names:
+        raise UserError("a conditional VAE walks from class to class: give --labels")
+    else:
+        images = load_files(settings, options.images)
+        way = find_way(vae.encode(images)[0], options.steps)
+        decoded = vae.decode(way.reshape(-1, way.shape[2]))
     factor = -(-SIDE // min(vae.image_shape[:2]))
     with files.replacing(options.output) as temporary:
         if options.output.lower().endswith(".png"):

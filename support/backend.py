@@ -49,6 +49,7 @@ with quiet():
 
 BACKEND = keras.backend.backend()
 Tensor = typing.Any  # whatever the backend computes with
+Inputs = np.ndarray | dict[str, np.ndarray]  # what a model takes: one array, or several
 
 
 def set_seed(seed: int) -> None:
@@ -63,13 +64,19 @@ def to_pixels(images: np.ndarray | Tensor) -> Tensor:
     return ops.reshape(x, (-1, math.prod(images.shape[1:])))
 
 
-def in_batches(function: Callable, array: np.ndarray, size: int = 250):
+def rows(inputs: Inputs) -> int:
+    """Return how many images, or other rows, a model's inputs have."""
+    return len(keras.tree.flatten(inputs)[0])
+
+
+def in_batches(function: Callable, *arrays: np.ndarray | None, size: int = 250):
     """Apply a function to `size` rows at a time, to save memory. Return NumPy arrays.
 
-    The function returns a tensor, or a tuple of them, with a row per row of its input.
+    It takes some rows of each array, and None for None. It returns a tensor, or a tuple
+    of them, with as many rows.
     """
     parts = []
-    for i in range(0, len(array), size):
-        part = function(array[i : i + size])
-        parts.append(keras.tree.map_structure(ops.convert_to_numpy, part))
-    return keras.tree.map_structure(lambda *rows: np.concatenate(rows), *parts)
+    for i in range(0, len(arrays[0]), size):
+        some = (a if a is None else a[i : i + size] for a in arrays)
+        parts.append(keras.tree.map_structure(ops.convert_to_numpy, function(*some)))
+    return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)

@@ -172,6 +172,26 @@ def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
     return replace(dataset, train=train, test=test, class_names=names)
 
 
+def know_classes(dataset: Dataset, known: list[str]) -> Dataset:
+    """Return a data set with the class numbers of a conditional model.
+
+    known: the names of its classes. Raises UserError if it lacks one of these images'.
+    """
+    source, names = dataset.source, dataset.class_names
+    parts = [part for part in (dataset.train, dataset.test) if part]
+    if any(part.labels is None for part in parts):
+        problem = f"{source} has no labels, which a conditional VAE needs"
+        raise UserError(f"{problem}: sort pictures into a folder per class")
+    if unknown := [name for name in names if name not in known]:
+        problem = f"the model does not know the class {unknown[0]} of {source}"
+        raise UserError(f"{problem}: its classes are {', '.join(known)}")
+    numbers = np.array([known.index(name) for name in names])
+    train, *test = (replace(part, labels=numbers[part.labels]) for part in parts)
+    return replace(
+        dataset, train=train, test=test[0] if test else None, class_names=known
+    )
+
+
 def download(name: str) -> list[Part]:
     """Load a data set that Keras downloads once."""
     from support.backend import keras  # This takes seconds.

@@ -45,9 +45,9 @@ class Distributed:
         super().__init__(config, dataset)
         data_parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
         keras.distribution.set_distribution(data_parallel)
-        self.images, self.held_out = (
-            x[: len(x) // devices * devices][self.process :: self.processes]
-            for x in (dataset.train.images, dataset.test.images)
+        self.images, self.held_out = keras.tree.map_structure(
+            lambda x: x[: len(x) // devices * devices][self.process :: self.processes],
+            (self.images, self.held_out),
         )
         batch_size = config.batch_size // self.processes
         self.config = dataclasses.replace(config, batch_size=batch_size)

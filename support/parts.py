@@ -12,6 +12,9 @@ LABELS = r"y(train|test|val)?|(train|test|val)y|labels?|targets?"
 IMAGES = r"x(train|test|val)?|(train|test|val)x|ims?|imgs?|images?|pixels|data"
 
 
+Labels = np.ndarray | None  # class numbers, (n,), from 0; None if there are none
+
+
 @dataclass(frozen=True)
 class Part:
     """Images, uint8, (n, H, W) or (n, H, W, 3)."""
@@ -19,6 +22,10 @@ class Part:
     images: np.ndarray
     labels: np.ndarray | None  # in a Dataset numbers of classes, from 0
     names: list[str]  # each image's file, or its place in an array
+
+    def inputs(self, labels: bool) -> np.ndarray | dict[str, np.ndarray]:
+        """Return what a VAE takes: images or, if it is conditional, labels as well."""
+        return {"images": self.images, "labels": self.labels} if labels else self.images
 
 
 def named(array: str, count: int) -> list[str]:

@@ -18,13 +18,13 @@ from scipy import ndimage, special
 
 from support import files
 from support.errors import UserError, explain, note
+from support.parts import Labels
 
 # Color-blind readers can tell neighbors such as 4 and 9 apart, too.
 COLORS = [
     *["#11823b", "#6f4518", "#9a9a9a", "#f97f0f", "#e6194b"],
     *["#1f1f6e", "#c05be0", "#ffc810", "#2cc5ea", "#3566e6"],
 ]
-Labels = np.ndarray | None  # class numbers, (n,); None if there are no labels
 LEGEND = 60  # name the classes only if there are at most this many
 GRID = 3.0  # of the prior's σ, to each side: the square that generate_grid.py draws
 OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]  # of text on points

@@ -14,6 +14,13 @@ LABELS = {  # of the losses, as the report prints them
     "importance_weighted": "−log p(x), {samples} samples",
     "quadrature": "−log p(x), quadrature",
     "gap": "gap, KL(q(z|x) ‖ p(z|x))",
+    "marginal_importance_weighted": "−log p(x), {samples} samples",
+    "marginal_quadrature": "−log p(x), quadrature",
+}
+GIVEN = {  # the same of a conditional VAE
+    "importance_weighted": "−log p(x|y), {samples} samples",
+    "quadrature": "−log p(x|y), quadrature",
+    "gap": "gap, KL(q(z|x,y) ‖ p(z|x,y))",
 }
 
 
@@ -28,7 +35,8 @@ def print_report(summary: dict, kind: str) -> None:
     active = summary["active_dimensions"]
     beta = summary["beta"]
     vote = summary["neighbors_vote"]
-    for name, label in LABELS.items():
+    labels = LABELS | GIVEN if summary["conditional"] else LABELS
+    for name, label in labels.items():
         if summary[name] and (name != "loss" or beta != 1):
             mean, error = summary[name]
             error = f" ± {error:.2f}" if count > 1 else ""
@@ -38,6 +46,9 @@ def print_report(summary: dict, kind: str) -> None:
         print(f"active dimensions           {active} of {len(kl)}")
     if vote is not None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
+    if summary["conditional"]:
+        print(f"labels by p(y|x)            {summary['recognized']:.1%}")
+        print("note: y is the label. −log p(x) is that of all labels, which needs none")
     if rows := summary.get("roc"):
         print("area under the ROC curve: how often an image has a higher excess than a")
         print("held-out one of the model's own (0.5: as odd as those; 1: always odder)")

@@ -56,7 +56,8 @@ def load_images(
     others, all are, or those of the test part. If it was trained with --binarize, they
     are binarized, the same in every script. keep_train: whether the training part is
     needed, too.
-    Raises UserError as `data.read` does, and if the images have another shape.
+    Raises UserError as `data.read` does, and if the images have another shape or, for a
+    conditional model, no class that it knows.
     """
     config, shape = settings["config"], tuple(settings["image_shape"])
     only = config.get("only") if source is None else None
@@ -76,6 +77,8 @@ def load_images(
         note(f"{problem}, which may include some of these")
     if only:
         dataset = data.keep_classes(dataset, only)
+    if config.get("conditional"):
+        dataset = data.know_classes(dataset, list(settings["classes"]))
     shown = dataset.test or dataset.train
     train = dataset.train if dataset.test and keep_train else None
     if dataset.test and not (held_out or keep_train):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from support.backend import BACKEND, keras, set_seed
+from support.backend import BACKEND, Inputs, keras, rows, set_seed
 
 
 def compile_options(
@@ -26,34 +26,43 @@ def compile_options(
     return {"jit_compile": True, "steps_per_execution": per_call}
 
 
-def shuffled(images: np.ndarray, batch_size: int, seed: int, epochs: range) -> dict:
+def shuffled(inputs: Inputs, batch_size: int, seed: int, epochs: range) -> dict:
     """Return the arguments of Model.fit that feed images in a new order in every epoch.
 
     On TensorFlow, Keras would repeat one order, so a pipeline of TensorFlow shuffles.
     It fetches ten batches at a time; given the whole array, TensorFlow would copy it.
     """
     if BACKEND != "tensorflow":
-        return {"x": images, "batch_size": batch_size}
+        return {"x": inputs, "batch_size": batch_size}
     import tensorflow as tf
 
+    count = rows(inputs)
+
     def take(order):
-        images_in_order = tf.numpy_function(images.__getitem__, [order], images.dtype)
-        return tf.ensure_shape(images_in_order, (None, *images.shape[1:]))
+        def take_from(array):
+            taken = tf.numpy_function(array.__getitem__, [order], array.dtype)
+            return tf.ensure_shape(taken, (None, *array.shape[1:]))
+
+        return keras.tree.map_structure(take_from, inputs)
 
     def batches(some):
-        starts = tf.data.Dataset.range(0, tf.shape(some, tf.int64)[0], batch_size)
-        return starts.map(lambda start: some[start : start + batch_size])
+        def batch(start):
+            stop = start + batch_size
+            return keras.tree.map_structure(lambda array: array[start:stop], some)
+
+        length = tf.shape(keras.tree.flatten(some)[0], tf.int64)[0]
+        return tf.data.Dataset.range(0, length, batch_size).map(batch)
 
     def shuffle(epoch):
         seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seeds)
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seeds)
         orders = tf.data.Dataset.from_tensor_slices(order).batch(10 * batch_size)
         return orders.map(take).flat_map(batches)
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(shuffle)
     return {
         "x": dataset.prefetch(tf.data.AUTOTUNE),
-        "steps_per_epoch": math.ceil(len(images) / batch_size),
+        "steps_per_epoch": math.ceil(count / batch_size),
         "shuffle": False,
     }
 

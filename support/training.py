@@ -14,8 +14,10 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 
+import numpy as np
+
 from support import cli, weights
-from support.backend import keras
+from support.backend import keras, rows
 from support.callbacks import METRICS, Checkpoint, Progress, StopOnCtrlC
 from support.data import Dataset
 from support.errors import UserError, note
@@ -25,18 +27,21 @@ class Run:
     """The files of a run, and its images.
 
     config: the options of vae_mnist.py, with all defaults resolved.
-    Raises UserError if the run cannot be resumed.
+    Raises UserError if the run cannot be resumed, or if it lacks labels.
     """
 
     def __init__(self, config, dataset: Dataset):
         self.config = config
-        self.images = dataset.train.images
-        self.held_out = dataset.test.images
+        parts = dataset.train, dataset.test
+        if config.conditional and any(part.labels is None for part in parts):
+            raise UserError(f"{dataset.source} has no labels: leave out --conditional")
+        self.images, self.held_out = (part.inputs(config.conditional) for part in parts)
         self.checkpoint = weights.checkpoint_of(config.weights)
         self.history = []
         self.settings = {
             "config": config.stored() | {"data": dataset.source},
-            "image_shape": list(self.images.shape[1:]),
+            "image_shape": list(dataset.train.images.shape[1:]),
+            "classes": count_classes(dataset),
             "checksum": dataset.checksum,
             "bits": dataset.bits,
             "run": secrets.token_hex(8),
@@ -61,6 +66,8 @@ class Run:
                 raise UserError(f"{self.start} was trained with a different {option}")
         if saved["checksum"] != self.settings["checksum"]:
             raise UserError(f"{self.start} was trained on different images")
+        if self.config.conditional and saved["classes"] != self.settings["classes"]:
+            raise UserError(f"{self.start} was trained with different labels")
         done = len(self.history)
         if done + (self.start != self.checkpoint) > self.config.epochs:
             problem = f"{self.start} has been trained for {done} epochs already"
@@ -92,9 +99,9 @@ class Run:
         """Yield the callbacks of `fit`; then restore Ctrl-C and stop the bar."""
         config, writers = self.config, self.writers()
         print(
-            f"training on {len(self.images):,} images, {len(self.held_out):,} held out:"
-            f" {config.epochs} epochs, batches of {config.batch_size}, learning rate"
-            f" {config.learning_rate:g}"
+            f"training on {rows(self.images):,} images, {rows(self.held_out):,} held"
+            f" out: {config.epochs} epochs, batches of {config.batch_size}, learning"
+            f" rate {config.learning_rate:g}"
         )
         stop = StopOnCtrlC(self.advise)
         progress = Progress()
@@ -134,6 +141,15 @@ class Run:
         option = "" if path == cli.WEIGHTS else f" --weights {quoted(path)}"
         scripts = f"python plot_latent.py{option}, python generate_grid.py{option}"
         print(f"wrote {path}; next: {scripts}")
+
+
+def count_classes(dataset: Dataset) -> dict[str, int]:
+    """Return how many training images each class has, {} without labels."""
+    names, labels = dataset.class_names or [], dataset.train.labels
+    if labels is None:
+        return {}
+    counts = np.bincount(labels, minlength=len(names)).tolist()
+    return dict(zip(names, counts, strict=True))
 
 
 def quoted(path: str | os.PathLike) -> str:

@@ -9,7 +9,7 @@ import pytest
 from conftest import bars, bernoulli_loss, gaussian_kl, save_untrained, train
 from scipy import stats
 
-from extras import evaluate
+from extras import evaluate, likelihood
 from support import report
 from support.backend import set_seed
 from support.parts import Part
@@ -39,7 +39,7 @@ def random_vae(scale):
 def losses(vae, z_mean, z_log_sigma, samples):
     parameters = (np.float32(p) for p in (z_mean, z_log_sigma))
     images = IMAGES[: len(z_mean)]
-    return evaluate.sampled_losses(vae, images, *parameters, samples, seed=0)
+    return likelihood.sampled_losses(vae, images, *parameters, samples, seed=0)
 
 
 def test_where_the_decoder_ignores_z_everything_is_known():
@@ -57,7 +57,7 @@ def test_where_the_decoder_ignores_z_everything_is_known():
     assert kl.mean() + 0.5 > averages[0] > averages[1] > averages[2] > averages[3]
     assert averages[1] < kl.mean()
     assert abs(averages[3]) < 0.1
-    found = evaluate.exact_losses(vae, IMAGES[:100], 6.0)
+    found = likelihood.exact_losses(vae, IMAGES[:100], 6.0)
     assert found == pytest.approx(exact, rel=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_quadrature_equals_brute_force_over_the_prior():
     weights = np.exp(log_p - log_p.max(axis=1, keepdims=True))
     expected = -(np.log(weights.mean(axis=1)) + log_p.max(axis=1))
     errors = weights.std(axis=1) / weights.mean(axis=1) / len(z) ** 0.5
-    exact = evaluate.exact_losses(vae, IMAGES[:4], 5.0)
+    exact = likelihood.exact_losses(vae, IMAGES[:4], 5.0)
     assert (np.abs(exact - expected) < 5 * errors + 1e-3).all()
 
 

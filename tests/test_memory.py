@@ -72,7 +72,7 @@ def test_loading(tmp_path, save, limit):
 
 def test_evaluating(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "DECODED", 100_000)
-    monkeypatch.setattr(backend.in_batches, "__defaults__", (20,))
+    monkeypatch.setitem(backend.in_batches.__kwdefaults__, "size", 20)
     vae = VAE(SHAPE, Config(hidden=(8,), latent_dim=3))
     weights = tmp_path / "m.weights.h5"
 
