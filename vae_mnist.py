@@ -28,6 +28,7 @@ class Hyperparameters:
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
+    network: Literal["dense", "conv"] = "dense"  # conv adds convolutions, for photos
     conditional: bool = False  # give both networks the label
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
@@ -74,7 +75,7 @@ import math
 
 import numpy as np
 
-from support import backend, data, speed, training, weights
+from support import backend, convolution, data, speed, training, weights
 from support.backend import Inputs, Tensor, in_batches, keras, layers, ops, to_pixels
 from support.noise import add_noise, sample_pixels
 from support.parts import Labels
@@ -97,16 +98,23 @@ def hidden_layer(h: Tensor, units: int, config: Hyperparameters) -> Tensor:
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
 
-def build_encoder(inputs: int, config: Hyperparameters) -> keras.Model:
-    """Return a Keras model from x, (n, inputs), to z_mean and z_log_sigma.
+def build_encoder(
+    image_shape: tuple[int, ...], classes: int, config: Hyperparameters
+) -> keras.Model:
+    """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
 
-    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
+    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ². classes: how many
+    numbers follow the pixels of an image, to say its class.
     """
+    inputs = math.prod(image_shape) + classes
     x = keras.Input([inputs], name="x")
-    # Standardize the pixels, then scale: an image of any size has a norm of about 5, at
-    # which the hidden units do not saturate.
-    h = layers.Normalization(axis=None, name="normalize")(x)
-    h = layers.Rescaling(5 / math.sqrt(inputs))(h)
+    h = layers.Normalization(axis=None, name="normalize")(x)  # standardizes pixels
+    if config.network == "conv":
+        h = convolution.encode(h, image_shape, config)
+    else:
+        # Scaled, an image of any size has a norm of about 5, at which the hidden units
+        # do not saturate.
+        h = layers.Rescaling(5 / math.sqrt(inputs))(h)
     for units in config.hidden:
         h = hidden_layer(h, units, config)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
@@ -135,9 +143,15 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 # Decoder: z → p(x|z) = Bernoulli(sigmoid(logits))
 
 
-def build_decoder(inputs: int, pixels: int, config: Hyperparameters) -> keras.Model:
-    """Return a Keras model from z, (n, inputs), to logits, (n, pixels)."""
+def build_decoder(
+    image_shape: tuple[int, ...], classes: int, config: Hyperparameters
+) -> keras.Model:
+    """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels).
+
+    classes: how many numbers follow z.
+    """
     first, *others = reversed(config.hidden)
+    inputs = config.latent_dim + classes
     z = keras.Input([inputs], name="z")
 
     # With Keras' small weights, zero biases and so few inputs, all units would start
@@ -155,7 +169,10 @@ def build_decoder(inputs: int, pixels: int, config: Hyperparameters) -> keras.Mo
         h = h * layers.Dense(first, "sigmoid", kernel_initializer=spread())(z)
     for units in others:
         h = hidden_layer(h, units, config)
-    logits = layers.Dense(pixels, name="logits")(h)
+    if config.network == "conv":
+        logits = convolution.decode(h, image_shape, config)
+    else:
+        logits = layers.Dense(math.prod(image_shape), name="logits")(h)
     return keras.Model(z, logits, name="decoder")
 
 
@@ -198,7 +215,7 @@ def give_label(x: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 @keras.saving.register_keras_serializable("vae_mnist")
 class VAE(keras.Model):
-    """A dense variational autoencoder with a Bernoulli decoder.
+    """A variational autoencoder with a Bernoulli decoder.
 
     Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns what the loss needs:
 
@@ -212,10 +229,9 @@ class VAE(keras.Model):
     """
 
     def __init__(self, image_shape: tuple, config: Hyperparameters, class_names=()):
-        pixels = math.prod(image_shape)
         classes = len(class_names) if config.conditional else 0
-        encoder = build_encoder(pixels + classes, config)
-        decoder = build_decoder(config.latent_dim + classes, pixels, config)
+        encoder = build_encoder(image_shape, classes, config)
+        decoder = build_decoder(image_shape, classes, config)
         generator = keras.random.SeedGenerator(config.seed)  # of ε and other noise
 
         images = keras.Input(image_shape, dtype="uint8", name="images")

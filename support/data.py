@@ -187,9 +187,8 @@ def know_classes(dataset: Dataset, known: list[str]) -> Dataset:
         raise UserError(f"{problem}: its classes are {', '.join(known)}")
     numbers = np.array([known.index(name) for name in names])
     train, *test = (replace(part, labels=numbers[part.labels]) for part in parts)
-    return replace(
-        dataset, train=train, test=test[0] if test else None, class_names=known
-    )
+    test = test[0] if test else None
+    return replace(dataset, train=train, test=test, class_names=known)
 
 
 def download(name: str) -> list[Part]:

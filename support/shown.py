@@ -72,13 +72,13 @@ def load_images(
         if config.get("only") and not only:
             names = ", ".join(map(printable, config["only"]))
             note(f"{path} was trained on {names} only; these are all classes")
-    else:
-        problem = f"{path} was trained on other images ({config['data']})"
-        note(f"{problem}, which may include some of these")
     if only:
         dataset = data.keep_classes(dataset, only)
     if config.get("conditional"):
         dataset = data.know_classes(dataset, list(settings["classes"]))
+    if not held_out:
+        problem = f"{path} was trained on other images ({config['data']})"
+        note(f"{problem}, which may include some of these")
     shown = dataset.test or dataset.train
     train = dataset.train if dataset.test and keep_train else None
     if dataset.test and not (held_out or keep_train):

@@ -19,7 +19,11 @@ from support import cli
 from support.errors import UserError
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
-SCRIPTS += sorted(f"extras.{path.stem}" for path in ROOT.glob("extras/[a-z]*.py"))
+SCRIPTS += sorted(
+    f"extras.{path.stem}"
+    for path in ROOT.glob("extras/[a-z]*.py")
+    if path.stem != "likelihood"  # evaluate's formulas
+)
 MODULES = sorted(f"support.{path.stem}" for path in ROOT.glob("support/[a-z]*.py"))
 SLOW = {"numpy", "keras", "matplotlib", "PIL", "h5py", "scipy"}
 

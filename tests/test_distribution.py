@@ -25,11 +25,15 @@ from support import data, training
 from support.parts import Part
 from vae_mnist import Config
 images, held_out, batch_size = map(int, sys.argv[1:])
-train, test = (Part(np.arange(n)[:, None, None], None, []) for n in (images, held_out))
-dataset = data.Dataset(train, test, None, "numbers")
-config = Config(distributed=True, batch_size=batch_size or None).resolve(images)
-run = training.start(config, dataset)
-print(json.dumps([run.images.ravel().tolist(), run.held_out.ravel().tolist(),
+numbers = np.arange(images), np.arange(held_out)
+train, test = (Part(n[:, None, None], n % 3, []) for n in numbers)
+dataset = data.Dataset(train, test, ["a", "b", "c"], "numbers")
+config = Config(distributed=True, batch_size=batch_size or None, conditional=True)
+run = training.start(config.resolve(images), dataset)
+for part in run.images, run.held_out:
+    assert (part["labels"] == part["images"].ravel() % 3).all()
+parts = run.images["images"], run.held_out["images"]
+print(json.dumps([*(part.ravel().tolist() for part in parts),
     run.config.batch_size, run.settings["config"]["batch_size"]]))
 """
 

@@ -39,7 +39,7 @@ def random_vae(scale):
 def losses(vae, z_mean, z_log_sigma, samples):
     parameters = (np.float32(p) for p in (z_mean, z_log_sigma))
     images = IMAGES[: len(z_mean)]
-    return likelihood.sampled_losses(vae, images, *parameters, samples, seed=0)
+    return likelihood.sampled_losses(vae, images, None, *parameters, samples, seed=0)
 
 
 def test_where_the_decoder_ignores_z_everything_is_known():
@@ -308,12 +308,13 @@ def test_other_images_are_compared_with_the_models_own(
     assert [row["class"] for row in classes] == ["0", "1", "2"]
     assert sum(row["images"] for row in classes) == whole["images"] == 30
     vae, _ = load_vae(weights)
-    own = evaluate.image_losses(vae, bars(60, 1)[0], 5)["excess"]
-    black = evaluate.image_losses(vae, np.zeros((1, 12, 12), "uint8"), 5)["excess"]
+    own = evaluate.image_losses(vae, bars(60, 1)[0], samples=5)["excess"]
+    black = np.zeros((1, 12, 12), "uint8")
+    black = evaluate.image_losses(vae, black, samples=5)["excess"]
     assert last["area"] == pytest.approx((own < black).mean())
     line = f"  {last['area']:.3f}                 1  an all-black image\n"
     assert line in result.stdout and last["error"] is None
-    scores = evaluate.image_losses(vae, images // 2, 5)["excess"]
+    scores = evaluate.image_losses(vae, images // 2, samples=5)["excess"]
     for i, row in enumerate(classes):
         area = row["area"]
         assert area == pytest.approx((scores[labels == i][:, None] > own).mean())

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from extras import film
 from support import data
 from support.errors import UserError
+from support.parts import Part
 from support.pictures import plane_grid, quantiles, tile
 from vae_mnist import VAE, Config, load_vae
 
@@ -54,8 +55,8 @@ def looks(moments):
     # Each image twenty times, to average over the noise of z.
     held_out = np.tile(data.load(settings["config"]["data"]).test.images, (20, 1, 1))
     vae.compile(optimizer=None)
-    arrays = held_out, held_out[:20], np.eye(2)
-    frames = [film.make_frame(vae, path, *arrays) for path in paths]
+    parts = Part(held_out, None, []), Part(held_out[:20], None, [])
+    frames = [film.make_frame(vae, path, *parts, np.eye(2)) for path in paths]
     return frames, paths, held_out
 
 

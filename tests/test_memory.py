@@ -9,7 +9,7 @@ import pytest
 from conftest import save_untrained
 from PIL import Image
 
-from extras import evaluate
+from extras import evaluate, likelihood
 from support import backend, data
 from support.images import Format
 from support.shown import load_images
@@ -71,7 +71,7 @@ def test_loading(tmp_path, save, limit):
 
 
 def test_evaluating(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "DECODED", 100_000)
+    monkeypatch.setattr(likelihood, "DECODED", 100_000)
     monkeypatch.setitem(backend.in_batches.__kwdefaults__, "size", 20)
     vae = VAE(SHAPE, Config(hidden=(8,), latent_dim=3))
     weights = tmp_path / "m.weights.h5"

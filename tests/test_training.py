@@ -43,7 +43,11 @@ def options(npz, **more):
     """Return options of a small model that uses all kinds of random numbers."""
     known = {"data": npz, "weights": "m.weights.h5", "log": "log.csv", "noise": 0.1}
     known |= {"hidden": 8, "batch-size": 50, "epochs": EPOCHS} | more
-    return ["--binarize", *(f"--{name}={value}" for name, value in known.items())]
+    return [
+        "--binarize",
+        "--conditional",
+        *(f"--{name}={value}" for name, value in known.items()),
+    ]
 
 
 def losses(path="log.csv"):
@@ -222,7 +226,8 @@ def test_a_finished_run_can_be_continued(uninterrupted, succeeds, finished):
     ],
 )
 def test_what_contradicts_the_run_is_a_mistake(finished, fails, more, says):
-    np.savez("other.npz", x_train=np.full((20, 12, 12), 255, "uint8"))
+    images = np.full((20, 12, 12), 255, "uint8")
+    np.savez("other.npz", x_train=images, y_train=np.arange(20) % 3)
     fails("vae_mnist.py", *RESUME, *more, says=says)
 
 

@@ -364,7 +364,16 @@ def test_options_reach_the_model(succeeds, npz):
     vae, settings = vae_mnist.load_vae()
     assert (vae.image_shape, settings["config"]["data"]) == ((12, 12), str(npz))
     expected = Config(
-        (8, 4), 3, "elu", False, 2.0, 0.5, True, 1, 50, 0.0, data=str(npz)
+        hidden=(8, 4),
+        latent_dim=3,
+        activation="elu",
+        beta=2.0,
+        noise=0.5,
+        binarize=True,
+        epochs=1,
+        batch_size=50,
+        learning_rate=0.0,
+        data=str(npz),
     )
     assert vae.config == expected
     # Without a learning rate, the biases still draw the mean image.
@@ -377,7 +386,7 @@ def test_options_reach_the_model(succeeds, npz):
 
 MISTAKES = {  # an edit; the line that it breaks, if that is another
     "a typo in a name": ("ops.softplus(logits)", "ops.softplus(logit)"),
-    "a wrong width": ("Input([config", "Input([1 + config", "= decoder(z)"),
+    "a wrong width": ("= config.latent_dim + classes", "= 9", "logits = decoder("),
     "a convolution of flat pixels": ("Dense(units, config.activation)", "Conv2D(9, 3)"),
     "NumPy on a tensor": ("ops.exp(z_log_sigma) *", "np.exp(z_log_sigma) *"),
     "a typo inside the Lambda": ("ops.shape(z_mean)", "ops.shape(z_maen)"),

@@ -60,5 +60,5 @@ def test_the_strip_and_the_film(weights, succeeds, here, fails):
     succeeds(*command, "a.png", "b.png", "--output", "walk.gif")
     with Image.open("walk.gif") as film:
         assert (film.n_frames, film.size) == (8, (324, 324))
-    fails(*command, "a.png", says="give two pictures or more")
+    fails(*command, "a.png", says="give two or more")
     fails(*command, "a.png", "no.png", says="no.png")
