@@ -122,8 +122,8 @@ def main(options: Options) -> None:
     for path in options.weights:
         vae, settings = load_vae(path)
         pictures.check_plane(vae.config.latent_dim)
-        if vae.class_names:
-            raise UserError(f"{path}: the page cannot give a label (--conditional)")
+        for network in vae.encoder, vae.decoder:
+            page_data.dense_layers(network)  # raises UserError for others
         vaes.append(vae)
         images = load_images(settings, path, options.data)
         shown = shown or images

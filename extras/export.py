@@ -38,6 +38,7 @@ from support.backend import BACKEND, keras, layers, ops, quiet, to_pixels
 from support.errors import explain, printable
 from vae_mnist import VAE, load_vae
 
+NETWORKS = {"dense": "Dense layers", "conv": "Two convolutions, then dense layers"}
 ENDINGS = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
 
 # How to load the two files: Python, by format.
@@ -104,7 +105,7 @@ import numpy as np
 
 ## The model
 
-Kingma & Welling 2013, arXiv:1312.6114. Dense layers of {hidden} units
+Kingma & Welling 2013, arXiv:1312.6114. {network} of {hidden} units
 ({activation}{gated}), a latent space of {latent_dim} dimensions, a Bernoulli decoder.
 Loss: reconstruction + {beta:g} · KL.
 
@@ -193,6 +194,7 @@ def describe(vae: VAE, settings: dict, history: weights.History, form: str) -> s
         load = load.replace("{" + name + "}", text)
     facts = config.stored() | {
         "data": quote(printable(os.path.basename(settings["config"]["data"]))),
+        "network": NETWORKS[config.network],
         "hidden": ", ".join(map(str, config.hidden)),
         "gated": ", times a sigmoid gate" if config.gated else "",
         "ending": ENDINGS[form],

@@ -16,6 +16,7 @@ from support import pictures
 from support.backend import keras
 from support.errors import UserError
 from support.page_grid import SIDE, Grid, find_reach
+from support.parts import Labels
 
 Array = np.ndarray
 ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu", "elu", "silu")  # the page's
@@ -87,17 +88,17 @@ def rounded(vae: keras.Model) -> Iterator[None]:
             layer.set_weights(weights)
 
 
-def bits_needed(vae: keras.Model, images: Array) -> int:
+def bits_needed(vae: keras.Model, images: Array, labels: Labels) -> int:
     """Return 16 if the model hardly changes when its weights have 16 bits, or else 32.
 
     Hardly: z_mean moves by less than σ/20, σ by less than 5 %, and the gray of a pixel
     by less than two levels.
     """
-    z_mean, z_log_sigma = vae.encode(images)
-    drawn = vae.decode(z_mean)
+    z_mean, z_log_sigma = vae.encode(images, labels)
+    drawn = vae.decode(z_mean, labels)
     with rounded(vae):
-        moved, changed = vae.encode(images)
-        grays = np.abs(vae.decode(z_mean) - drawn)
+        moved, changed = vae.encode(images, labels)
+        grays = np.abs(vae.decode(z_mean, labels) - drawn)
     allowed = np.exp(z_log_sigma) / 20
     if vae.config.beta == 0:  # Its σ is 0 and means nothing; 1/500 is hard to see.
         allowed = z_mean.std(axis=0) / 500
@@ -108,19 +109,46 @@ def bits_needed(vae: keras.Model, images: Array) -> int:
     return 16 if small else 32
 
 
-def describe_grid(vae: keras.Model, reach: float, bits: int) -> dict | None:
+def describe_grid(
+    vae: keras.Model, reach: float, label: int | None = None
+) -> dict | None:
     """Return the grid for the true posterior; None unless z has two dimensions."""
     if vae.config.latent_dim != 2:
         return None
-    with rounded(vae) if bits == 16 else contextlib.nullcontext():
-        grid = Grid(vae, reach)
+    grid = Grid(vae, reach, label)
     return {"size": grid.size, "side": SIDE, "softplus": floats(grid.softplus)}
+
+
+def describe_layers(model: keras.Model, labels: Array, bits: int) -> list[dict]:
+    """Return what the page knows about the dense layers of a model, and their gates.
+
+    labels: as they follow the inputs of a conditional model, (classes, classes). In the
+    page, they become biases of the first layer, one row per class.
+    """
+
+    def describe_layer(labels, layer, gate=None):
+        kernel, bias = layer.get_weights()
+        inputs = len(kernel) - len(labels)
+        biases = bias + labels @ kernel[inputs:]
+        return {
+            "kernel": floats(kernel[:inputs].T, bits),  # a row per output
+            "bias": floats(bias, bits),
+            "biases": floats(biases) if len(labels) else None,
+            "activation": layer.activation.__name__,
+            "gate": gate and describe_layer(labels, gate),
+        }
+
+    first, *others = dense_layers(model).values()
+    return [
+        describe_layer(labels, *first),
+        *(describe_layer(np.eye(0), *pair) for pair in others),
+    ]
 
 
 def describe(
     vae: keras.Model,
     images: Array,
-    labels: Array | None,
+    labels: Labels,
     classes: list[str],
     chosen: Array,
 ) -> dict:
@@ -128,30 +156,29 @@ def describe(
 
     images, labels: all of them; chosen: those in the page; classes: names to write.
     """
-    z_mean, z_log_sigma = vae.encode(images)
+    z_mean, z_log_sigma = vae.encode(images, labels)
     # Not the plane of the pictures: the page moves every latent dimension by itself.
     dims = sorted(np.argsort(z_mean.var(axis=0))[-2:].tolist())
     plane = z_mean[:, dims]
     reach = find_reach(plane)
-    bits = bits_needed(vae, images[chosen])
-
-    def describe_layer(layer, gate=None):
-        kernel, bias = layer.get_weights()
-        return {
-            "kernel": floats(kernel.T, bits),  # a row per output
-            "bias": floats(bias, bits),
-            "activation": layer.activation.__name__,
-            "gate": gate and describe_layer(gate),
-        }
-
-    encoder = {k: describe_layer(*v) for k, v in dense_layers(vae.encoder).items()}
+    bits = bits_needed(vae, images[chosen], None if labels is None else labels[chosen])
+    normalized = normalization(vae.encoder)
+    one_hot = np.eye(len(vae.class_names))
+    with rounded(vae) if bits == 16 else contextlib.nullcontext():
+        standardized = (one_hot - normalized["mean"]) * normalized["scale"]
+        *hidden, z_mean_layer, z_log_sigma_layer = describe_layers(
+            vae.encoder, standardized, bits
+        )
+        decoder = describe_layers(vae.decoder, one_hot, bits)
+        grids = [describe_grid(vae, reach, label) for label in range(len(one_hot))]
+        grid = None if grids else describe_grid(vae, reach)
     return {
         "bits": bits,
-        **normalization(vae.encoder),
-        "z_mean": encoder.pop("z_mean"),
-        "z_log_sigma": encoder.pop("z_log_sigma"),
-        "hidden": list(encoder.values()),
-        "decoder": [describe_layer(*v) for v in dense_layers(vae.decoder).values()],
+        **normalized,
+        "z_mean": z_mean_layer,
+        "z_log_sigma": z_log_sigma_layer,
+        "hidden": hidden,
+        "decoder": decoder,
         "beta": vae.config.beta,
         "binarize": vae.config.binarize,
         "latentDim": z_mean.shape[1],
@@ -160,7 +187,8 @@ def describe(
         "names": pictures.place_names(plane, labels, classes, reach, reach / 20),
         "points": floats(z_mean[chosen]),
         "logSigmas": floats(z_log_sigma[chosen]),
-        "grid": describe_grid(vae, reach, bits),
+        "grid": grid,
+        "grids": grids or None,  # of a conditional model, one for each label
         "tour": floats(tour(z_mean, labels)),
     }
 

@@ -17,17 +17,21 @@ FAR = 12.0  # … but not where the prior vanishes
 class Grid:
     """The plane of a VAE with two latent dimensions, in square cells.
 
-    softplus: Σ softplus(logits) of each cell, which no image changes, (cells,).
+    softplus: Σ softplus(logits) of each cell, which no image changes, (cells,). label:
+    that a conditional VAE is given.
     """
 
-    def __init__(self, vae: keras.Model, reach: float):
+    def __init__(self, vae: keras.Model, reach: float, label: int | None = None):
         self.size = 2 * min(MARGIN * reach, FAR)
         axis = (np.arange(SIDE) + 0.5) / SIDE * self.size - self.size / 2
         up, right = np.meshgrid(axis, axis, indexing="ij")  # from the lower left
         self.z = np.float32(np.stack([right.ravel(), up.ravel()], axis=1))
-        self.softplus = in_batches(
-            lambda z: ops.sum(ops.softplus(vae.decoder(z)), axis=-1), self.z
-        )
+
+        def softplus(z):
+            logits = vae.decoder(vae.with_label(z, np.full(len(z), label)))
+            return ops.sum(ops.softplus(logits), axis=-1)
+
+        self.softplus = in_batches(softplus, self.z)
         self.decoder = vae.decoder
 
     @functools.cached_property
@@ -48,9 +52,9 @@ def quick_picks(vae: keras.Model, images: Array) -> list[int]:
 
     The encoder is right about the first. The true posterior of the second has another
     island, of half its mass. The encoder is most wrong about the last two. With more
-    than two latent dimensions, the first four.
+    than two latent dimensions, and for a conditional VAE, the first four.
     """
-    if vae.config.latent_dim != 2 or len(images) < 4:
+    if vae.config.latent_dim != 2 or vae.class_names or len(images) < 4:
         return [i % len(images) for i in range(4)]
     z_mean, z_log_sigma = (array.astype(float) for array in vae.encode(images))
     reach = find_reach(z_mean)

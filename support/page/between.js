@@ -2,7 +2,7 @@
 
 import { fit, paint, paintTiles, tileAt } from "./canvas.js";
 import { halt, moveTo, startWalk } from "./motion.js";
-import { $, image, show, state } from "./state.js";
+import { $, image, modelFor, show, state } from "./state.js";
 import { encode, mix } from "./vae.js";
 
 const TILES = 9;
@@ -10,7 +10,7 @@ const SECONDS = 4; // from A to B
 
 export function setEnd(letter, subject) {
   const { x } = subject;
-  state.ends[letter] = { x, z: encode(state.model, x).z_mean };
+  state.ends[letter] = { subject, z: encode(modelFor(subject), x).z_mean };
   paint($(letter).firstElementChild, x);
   showRow();
 }
@@ -30,7 +30,7 @@ function placesBetween() {
   if (!A || !B) return [];
   return Array.from({ length: TILES }, (_, i) => mix(A.z, B.z, i / (TILES - 1)));
 }
-function showRow() {
+export function showRow() {
   const places = placesBetween();
   $("walk").disabled = places.length === 0;
   if (places.length) paintTiles($("row"), places.map(image), TILES);
@@ -38,7 +38,7 @@ function showRow() {
 // Of another model, or the same one after more training
 export function encodeEnds() {
   for (const end of Object.values(state.ends))
-    end.z = encode(state.model, end.x).z_mean;
+    end.z = encode(modelFor(end.subject), end.subject.x).z_mean;
   showRow();
 }
 // A click on a picture puts z there.

@@ -33,7 +33,9 @@ export function noiseOf(latentDim) {
 
 // The cells of the true posterior: those of the model shown, then the others'
 const nextModel = () =>
-  [state.model, ...models].find(({ grid, cells }) => grid && !cells);
+  [state.model, ...models.flatMap((model) => model.given ?? model)].find(
+    ({ grid, cells }) => grid && !cells,
+  );
 let computing = false;
 export async function computeCells() {
   if (computing) return; // It comes to this model, too.

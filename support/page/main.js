@@ -5,6 +5,7 @@ import { fit, pageImage, paint, sheet } from "./canvas.js";
 import { addOwn, leaveOwn } from "./controls.js";
 import { decimal } from "./format.js";
 import { choose, drawPad, takeDrawing } from "./image.js";
+import { showLabels } from "./labels.js";
 import { computeCells, findTruth, showLoss } from "./loss.js";
 import { addModel, describeModel, switchTo } from "./models.js";
 import { halt } from "./motion.js";
@@ -31,11 +32,13 @@ import {
 } from "./state.js";
 
 painters.push(takeDrawing, encodeNearZ, findTruth, followSearch, drawPad, drawPlane);
-painters.push(drawLens, drawDisc, showImages, showNumbers, showLoss);
+painters.push(drawLens, drawDisc, showImages, showNumbers, showLabels, showLoss);
 
 // Without an image of step 1, the one near z
 function encodeNearZ() {
-  const near = state.chosen || !state.hovering ? -1 : nearest();
+  // A conditional model would draw another class at every dot.
+  const idle = state.chosen || !state.hovering || state.model.given;
+  const near = idle ? -1 : nearest();
   const subject = near < 0 ? state.chosen : pageImage(near);
   if (subject !== state.shown) encodeImage(subject);
 }
@@ -98,6 +101,10 @@ $("invitation").textContent =
   channels === 1
     ? `Draw ${article} ${what}. The encoder turns it into a small cloud on the map; the decoder turns points into ${what}s.`
     : `Pick an image. The encoder turns it into a small cloud on the map; the decoder turns points into images.`;
+if (models[0].given && known.centered) {
+  $("invitation").textContent =
+    "Draw a digit. The encoder is given its label, too, and turns it into a small cloud on the map; from there, the decoder draws every digit in your handwriting.";
+}
 $("howto").textContent =
   channels === 1 ? "– draw, open, or click a dot" : "– open one, or click a dot";
 $("numbers").textContent = pixels.toLocaleString("en");
@@ -142,7 +149,7 @@ async function open() {
   if (!calm.matches) startTour();
   show();
   await computeCells();
-  if (state.model === models[0]) showClouds();
+  if (state.model.points === models[0].points) showClouds();
 }
 function endOpening() {
   if (!state.opening) return;

@@ -22,7 +22,7 @@ export function addModel(name, choose) {
 export function switchTo(model) {
   halt();
   endSearch();
-  state.model = model;
+  state.model = model.given?.[state.label ?? 0] ?? model;
   if (state.z.length !== model.latentDim) {
     state.z = new Float64Array(model.latentDim);
     state.epsilon = new Float64Array(model.latentDim);

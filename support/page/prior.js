@@ -5,7 +5,7 @@ import { measureClouds } from "./clouds.js";
 import { nats, tenth } from "./format.js";
 import { halt, moveTo } from "./motion.js";
 import { inSlices } from "./slices.js";
-import { $, count, image, point, show, state } from "./state.js";
+import { $, classOf, count, image, point, show, state } from "./state.js";
 import { normals, reparameterize, row } from "./vae.js";
 
 const SIDE = 4; // tiles along either edge of a sheet
@@ -17,6 +17,7 @@ function sample() {
   const { latentDim } = state.model;
   samples[latentDim] = Array.from({ length: SIDE ** 2 }, () => ({
     prior: normals(latentDim),
+    label: classOf(Math.floor(count * Math.random())), // as frequent as in the page
     cloud: Math.floor(count * Math.random()),
     epsilon: normals(latentDim),
   }));
@@ -27,6 +28,8 @@ export function showSheets() {
   const { latentDim, logSigmas } = state.model;
   if (!samples[latentDim]) sample();
   const prior = samples[latentDim].map((one) => one.prior);
+  const labels = samples[latentDim].map((one) => one.label);
+  const clouded = samples[latentDim].map((one) => classOf(one.cloud));
   const clouds = samples[latentDim].map(({ cloud, epsilon }) => {
     const z_mean = Float64Array.from(point(cloud));
     return reparameterize(
@@ -34,8 +37,16 @@ export function showSheets() {
       epsilon,
     );
   });
-  paintTiles($("sheet"), prior.map(image), SIDE);
-  paintTiles($("cloud-sheet"), clouds.map(image), SIDE);
+  paintTiles(
+    $("sheet"),
+    prior.map((z, i) => image(z, labels[i])),
+    SIDE,
+  );
+  paintTiles(
+    $("cloud-sheet"),
+    clouds.map((z, i) => image(z, clouded[i])),
+    SIDE,
+  );
   places = [...prior, ...clouds];
 }
 // Show where the tiles of both sheets lie on the plane.
@@ -72,8 +83,10 @@ export async function showClouds() {
       z_log_sigma: Float64Array.from(logSigmas),
     };
     const measured = await inSlices(measureClouds(clouds, latentDim, dims));
-    if (model.points === points) model.clouds = measured;
-    if (state.model !== model || !model.clouds) return;
+    if (model.points === points) {
+      for (const each of model.given ?? [model]) each.clouds = measured;
+    }
+    if (state.model.points !== points || !model.clouds) return;
   }
   const { beyond, kl, information } = model.clouds;
   $("beyond").textContent =

@@ -5,7 +5,10 @@ import {
   corrupt,
   decode,
   encode,
+  given,
+  klDivergence,
   normals,
+  reconstructionLoss,
   reparameterize,
   row,
   sigmoid,
@@ -19,17 +22,29 @@ export const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 export const narrow = window.matchMedia("(max-width: 62rem)");
 
 // The models: a VAE each, and the clouds to which its encoder takes the page's images
-export const models = known.models.map((model) => ({
-  ...model,
-  ...unpack(model),
-  points: floats(model.points),
-  logSigmas: floats(model.logSigmas),
-  tour: floats(model.tour),
-}));
+export const models = known.models.map((model) => {
+  const whole = {
+    ...model,
+    ...unpack(model),
+    points: floats(model.points),
+    logSigmas: floats(model.logSigmas),
+    tour: floats(model.tour),
+  };
+  if (!model.grids) return whole;
+  // A conditional model is one for every label. Each knows all of them.
+  const variants = model.grids.map((grid, label) => ({
+    ...given(whole, label),
+    grid,
+    label,
+  }));
+  for (const variant of variants) variant.given = variants;
+  return variants[0];
+});
 export const count = models[0].points.length / models[0].latentDim;
 
 export const state = {
   model: models[0],
+  label: null, // that a conditional model is given; null for that of the image
   z: new Float64Array(models[0].latentDim), // what the decoder draws
   source: "cloud", // of z: "cloud" (z = z_mean + σ·ε), or a key of WHERE in main.js
   chosen: null, // the image of step 1: { x, name, and the index of one of the page's }
@@ -53,7 +68,10 @@ export const state = {
   backdrop: null, // the plane without what changes from frame to frame
 };
 
-export const image = (z) => decode(state.model, z).map(sigmoid);
+// The decoded image of z; of a conditional model, with this label or that of the moment
+export function image(z, label) {
+  return decode(state.model.given?.[label] ?? state.model, z).map(sigmoid);
+}
 export const point = (i) => {
   const { points, latentDim } = state.model;
   return row(points, i, latentDim);
@@ -78,7 +96,21 @@ export function encodeImage(subject) {
   if (state.search) state.search.gap = null;
   if (!subject) return;
   state.input = corrupt(subject.x, Number($("noise").value), noise);
+  state.model = modelFor(subject, state.input);
   state.q = encode(state.model, state.input);
+}
+// A conditional model for this image: given the label that the student chose, or its own,
+// or else the one with the least loss, for z = z_mean
+export function modelFor(subject, input = subject.x) {
+  const { label, model } = state;
+  if (!model.given) return model;
+  const own = subject.index === undefined ? null : classOf(subject.index);
+  if ((label ?? own) !== null) return model.given[label ?? own];
+  const losses = model.given.map((each) => {
+    const q = encode(each, input);
+    return reconstructionLoss(subject.x, decode(each, q.z_mean)) + klDivergence(q);
+  });
+  return model.given[losses.indexOf(Math.min(...losses))];
 }
 
 // z = z_mean + σ·ε, of the image shown

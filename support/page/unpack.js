@@ -3,10 +3,11 @@
 // A VAE whose arrays are still base64 → one that `encode` and `decode` can use
 export function unpack(model) {
   const { bits, mean, scale, hidden, z_mean, z_log_sigma, decoder } = model;
-  const layer = ({ activation, kernel, bias, gate }) => ({
+  const layer = ({ activation, kernel, bias, biases, gate }) => ({
     activation,
     kernel: floats(kernel, bits),
     bias: floats(bias, bits),
+    biases: biases && floats(biases),
     gate: gate && layer(gate),
   });
   return {

@@ -72,6 +72,21 @@ export function encode(vae, x) {
   return { z_mean: dense(h, vae.z_mean), z_log_sigma: dense(h, vae.z_log_sigma) };
 }
 
+// A conditional VAE, given a label. One-hot, it only adds a row of the kernel to the bias,
+// in the first layer of the encoder and of the decoder.
+export function given(vae, label) {
+  const relabel = (layer) => ({
+    ...layer,
+    bias: row(layer.biases, label, layer.bias.length),
+    gate: layer.gate && relabel(layer.gate),
+  });
+  const [hidden, decoder] = [vae.hidden, vae.decoder].map(([first, ...others]) => [
+    relabel(first),
+    ...others,
+  ]);
+  return { ...vae, hidden, decoder };
+}
+
 // ε ~ N(0, 1), by Box & Muller 1958
 export function normal() {
   const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
