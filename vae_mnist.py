@@ -55,7 +55,10 @@ class Hyperparameters:
         if self.batch_size is None:  # so that a small set trains for enough steps
             resolved.batch_size = min(100, max(1, images // 100))
         if self.learning_rate is None:  # Deeper networks need smaller steps.
-            resolved.learning_rate = 1e-3 / len(self.hidden)
+            count = len(self.hidden)
+            if self.network == "conv":
+                count += len(convolution.CHANNELS)
+            resolved.learning_rate = 1e-3 / count
         return resolved
 
 

@@ -38,7 +38,7 @@ from support.backend import BACKEND, keras, layers, ops, quiet, to_pixels
 from support.errors import explain, printable
 from vae_mnist import VAE, load_vae
 
-NETWORKS = {"dense": "Dense layers", "conv": "Two convolutions, then dense layers"}
+NETWORKS = {"dense": "Dense layers", "conv": "Convolutions, then dense layers"}
 ENDINGS = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
 
 # How to load the two files: Python, by format.

@@ -9,7 +9,7 @@ import math
 
 from support.backend import Tensor, layers, ops
 
-CHANNELS = (16, 32)  # of each convolution of the encoder; mirrored to decode
+CHANNELS = (16, 32, 64)  # of each convolution of the encoder; mirrored to decode
 SIZE = 3  # of the kernels, in pixels
 
 

@@ -22,8 +22,16 @@ ACTIVATIONS = {
 class Reference:
     """A VAE in NumPy's float64, with its weights rounded to 16 bits as in the page."""
 
-    def __init__(self, vae):
+    def __init__(self, vae, label=None):
+        """label: what a conditional VAE is told, of all images or of each."""
         self.vae = vae
+        self.label = label
+
+    def labeled(self, x):
+        if self.label is None:
+            return x
+        one_hot = np.eye(len(self.vae.class_names))[self.label]
+        return np.hstack([x, np.broadcast_to(one_hot, (len(x), one_hot.shape[-1]))])
 
     def layer(self, layer, h):
         kernel, bias = (np.float16(w).astype(float) for w in layer.get_weights())
@@ -38,14 +46,15 @@ class Reference:
 
     def encode(self, images):
         x = np.float32(images.reshape(len(images), -1) / 255)  # as in Keras
-        h = (np.float64(x) - MEAN) / VARIANCE**0.5 * 5 / x.shape[1] ** 0.5
+        x = self.labeled(np.float64(x))
+        h = (x - MEAN) / VARIANCE**0.5 * 5 / x.shape[1] ** 0.5
         *hidden, z_mean, z_log_sigma = self.vae.encoder.layers[3:]
         h = self.hidden(hidden, h)
         return self.layer(z_mean, h), self.layer(z_log_sigma, h)
 
     def logits(self, z):
         *hidden, last = self.vae.decoder.layers[1:]
-        return self.layer(last, self.hidden(hidden, z))
+        return self.layer(last, self.hidden(hidden, self.labeled(z)))
 
     def decode(self, z):
         """Return gray levels, from 0 to 255."""
@@ -76,10 +85,11 @@ class Reference:
         return -np.logaddexp.reduce(joint, axis=1) - 2 * np.log(2 * reach / side)
 
 
-def make_vae(shape, seed=7, sharpen=1, **options):
+def make_vae(shape, seed=7, sharpen=1, classes=(), **options):
     """Return an untrained VAE, whose encoder spreads images over the plane."""
     set_seed(seed)
-    vae = vae_mnist.VAE(shape, vae_mnist.Config(**{"hidden": (8,)} | options))
+    options = {"hidden": (8,), "conditional": bool(classes)} | options
+    vae = vae_mnist.VAE(shape, vae_mnist.Config(**options), classes)
     normalize = vae.encoder.get_layer("normalize")
     normalize.set_weights([np.full_like(w, MEAN) for w in normalize.get_weights()])
     normalize.variables[1].assign(np.full(normalize.variables[1].shape, VARIANCE))

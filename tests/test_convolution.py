@@ -114,7 +114,7 @@ def test_both_networks_equal_numpy(shape, gated, conditional):
     *before, transposed = layers_of(vae.decoder)
     split = [type(layer).__name__ for layer in before].index("Conv2DTranspose")
     h = hidden(before[:split], np.concatenate([z, one_hot], axis=1))
-    small = [-(-side // 4) for side in shape[:2]]
+    small = [-(-side // 8) for side in shape[:2]]
     h = hidden(before[split:], h.reshape(4, *small, -1))
     logits = compute(transposed, h)[:, : shape[0], : shape[1]].reshape(4, -1)
     scale, bias = vae.decoder.get_layer("logits").get_weights()
@@ -193,7 +193,7 @@ def test_exported(here, succeeds, form, conditional):
     images = RNG.integers(0, 256, (5, 6, 7, 3)).astype("uint8")
     np.save(folder / "images.npy", images)
     card = (folder / "MODEL.md").read_text("utf-8")
-    assert "Two convolutions" in " ".join(card.split())
+    assert "Convolutions, then" in " ".join(card.split())
     labels = np.zeros(5, int)
     card = card.replace('labels = np.zeros(5, "int32")', "labels = np.int32([0] * 5)")
     command = [sys.executable, "-I", "-c", example(card)]

@@ -27,14 +27,16 @@ import { findBestEllipse } from "./support/page/ellipse.js";
 import { measureClouds } from "./support/page/clouds.js";
 import fs from "fs";
 const { model, x } = JSON.parse(fs.readFileSync(0));
-const unpacked = unpack(model);
+const { LABEL } = process.env;
+const unpacked = LABEL ? vae.given(unpack(model), Number(LABEL)) : unpack(model);
+const grid = model.grid ?? model.grids[Number(LABEL)];
 function finish(work) {
   let step = work.next();
   while (!step.done) step = work.next();
   return step.value;
 }
 const cells = finish(makeCells(unpacked, {
-  ...model.grid, softplus: process.env.SOFTPLUS ? floats(model.grid.softplus) : null
+  ...grid, softplus: process.env.SOFTPLUS ? floats(grid.softplus) : null
 }));
 const rows = x.map((pixels) => {
   pixels = Float64Array.from(pixels);
@@ -64,7 +66,8 @@ def in_node(vae, images, **environment):
     """Return what NODE prints."""
     if not shutil.which("node"):
         pytest.skip("Node is not installed")
-    model = page_data.describe(vae, images, None, [], np.arange(len(images)))
+    labels = np.arange(len(images)) % max(1, len(vae.class_names))
+    model = page_data.describe(vae, images, labels, [], np.arange(len(images)))
     x = images.reshape(len(images), -1) / 255
     done = subprocess.run(
         ["node", "--input-type=module", "--eval", NODE],
@@ -92,6 +95,21 @@ def test_the_arithmetic_runs_in_node_without_a_browser(sharpen):
     np.testing.assert_allclose(computed[:, 7], rows[:, 7], atol=1e-3)
     halves = np.uint16([0x3555, 0x8001, 0xC000]).view("float16").astype(float)
     np.testing.assert_array_equal(found["halves"], halves)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_label_given_in_node(gated):
+    vae, (images, _) = make_vae((12, 12), classes="abc", gated=gated), bars(6, 1)
+    for label in range(3):
+        reference = Reference(vae, label)
+        z_mean, z_log_sigma = reference.encode(images)
+        for more in {"SOFTPLUS": "given"}, {}:
+            rows = np.array(in_node(vae, images, LABEL=str(label), **more)["rows"])
+            expected = np.diag(reference.reconstruction(images, z_mean))
+            expected = np.column_stack([z_mean, z_log_sigma, expected])
+            np.testing.assert_allclose(rows[:, :5], expected, atol=1e-5)
+            truth = reference.negative_log_p(images, side=500)
+            np.testing.assert_allclose(rows[:, 7], truth, atol=0.1)
 
 
 def test_the_best_ellipse_is_as_good_as_scipys():
@@ -183,7 +201,7 @@ def test_weights_that_16_bits_would_spoil_are_sent_with_32():
         *(vae.encoder.get_layer(name) for name in ("z_mean", "z_log_sigma")),
         vae.decoder.get_layer("logits"),
     )
-    assert page_data.bits_needed(vae, images) == 16
+    assert page_data.bits_needed(vae, images, None) == 16
     for layer, factor, shift in [
         (logits, 300, 0),  # too coarse
         (logits, 1e6, 0),  # and beyond the range of 16 bits
@@ -197,7 +215,7 @@ def test_weights_that_16_bits_would_spoil_are_sent_with_32():
         layer.set_weights([factor * kernel, factor * bias + shift])
         exact = vae.encode(images), vae.decode(images[:, 0, :2])
         with np.errstate(over="ignore"):  # of such a σ
-            assert page_data.bits_needed(vae, images) == 32
+            assert page_data.bits_needed(vae, images, None) == 32
         np.testing.assert_equal(
             (vae.encode(images), vae.decode(images[:, 0, :2])), exact
         )

@@ -33,7 +33,12 @@ function placesBetween() {
 export function showRow() {
   const places = placesBetween();
   $("walk").disabled = places.length === 0;
-  if (places.length) paintTiles($("row"), places.map(image), TILES);
+  if (places.length)
+    paintTiles(
+      $("row"),
+      places.map((z) => image(z)),
+      TILES,
+    );
 }
 // Of another model, or the same one after more training
 export function encodeEnds() {

@@ -18,7 +18,7 @@ function give(label) {
   show();
 }
 
-const buttons = ["any", ...known.classNames].map((name, i) => {
+const buttons = ["auto", ...known.classNames].map((name, i) => {
   const label = document.createElement("label");
   const button = document.createElement("input");
   button.type = "radio";

@@ -103,7 +103,7 @@ $("invitation").textContent =
     : `Pick an image. The encoder turns it into a small cloud on the map; the decoder turns points into images.`;
 if (models[0].given && known.centered) {
   $("invitation").textContent =
-    "Draw a digit. The encoder is given its label, too, and turns it into a small cloud on the map; from there, the decoder draws every digit in your handwriting.";
+    "Draw a digit, and the decoder writes all ten in your handwriting: it is given z and a label.";
 }
 $("howto").textContent =
   channels === 1 ? "– draw, open, or click a dot" : "– open one, or click a dot";
