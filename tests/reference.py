@@ -20,11 +20,12 @@ ACTIVATIONS = {
 
 
 class Reference:
-    """A VAE in NumPy's float64, with its weights rounded to 16 bits as in the page."""
+    """A VAE in NumPy's float64, with its weights rounded as in the page."""
 
-    def __init__(self, vae, label=None):
+    def __init__(self, vae, label=None, bits=16):
         """label: what a conditional VAE is told, of all images or of each."""
         self.vae = vae
+        self.kind = f"float{bits}"
         self.label = label
 
     def labeled(self, x):
@@ -34,7 +35,8 @@ class Reference:
         return np.hstack([x, np.broadcast_to(one_hot, (len(x), one_hot.shape[-1]))])
 
     def layer(self, layer, h):
-        kernel, bias = (np.float16(w).astype(float) for w in layer.get_weights())
+        known = (weights.astype(self.kind) for weights in layer.get_weights())
+        kernel, bias = (weights.astype(float) for weights in known)
         return ACTIVATIONS[layer.activation.__name__](h @ kernel + bias)
 
     def hidden(self, dense, h):

@@ -83,7 +83,8 @@ class Page:
         self.browser, self.run = browser, browser.execute_script
         self.element = functools.partial(browser.find_element, "id")
         self.elements = functools.partial(browser.find_elements, "css selector")
-        self.vae, self.references = vaes[0], [Reference(vae) for vae in vaes]
+        self.vae = vaes[0]
+        self.references = [Reference(v, 0 if v.class_names else None) for v in vaes]
         self.reference = self.references[0]
         classes = None if labels is None else CLASSES
         shown = Shown(images, labels, [], classes, True, None)
@@ -199,6 +200,9 @@ def make(browser, tmp_path_factory, digits):
         if kind == "binary":  # in five dimensions, without labels
             vae = make_vae((12, 12), activation="elu", latent_dim=5, binarize=True)
             return page(np.where(images > 0, 255, 0).astype("uint8"), vae)
+        if kind == "conditional":  # and a plain one
+            vae = make_vae((12, 12), sharpen=4, classes=CLASSES)
+            return page(images, vae, make_vae((12, 12), 9, 8), labels=labels)
         if kind == "many":  # enough to train on
             return page(bars(500, 0)[0], make_vae((12, 12)))
         return page(digits[:200], make_vae((28, 28), activation="silu"))
@@ -530,6 +534,116 @@ def test_another_model_leaves_nothing_of_the_old_one(page):
     for sheet, images in (("sheet", expected[:16]), ("cloud-sheet", expected[16:])):
         tiles = page.pixels(sheet).reshape(4, 12, 4, 12).swapaxes(1, 2)
         assert np.abs(tiles.reshape(16, 12, 12) - images).max() <= 1
+
+
+def given(page, label):
+    """Return the model in NumPy, given a label."""
+    return Reference(page.vae, label, page.get("state.model.bits"))
+
+
+def label_of(page):
+    """Return the number of the label that the model is given."""
+    return int(page.get("state.model.label"))
+
+
+def test_the_label_is_that_of_the_image_or_chosen(make):
+    page = make("conditional").open()
+    names = [label.text for label in page.elements("#labels label")]
+    assert names == ["auto", *CLASSES]
+    for number in (4, 9):
+        page.pick(number)
+        own = page.labels[number]
+        assert label_of(page) == own
+        text = page.run("return $('given').textContent")
+        assert text == f"{CLASSES[own]}, that of the image"
+        for chosen in (own, 3):
+            if chosen != own:
+                page.elements("#labels input")[chosen + 1].click()
+                page.frame()
+            page.wait("state.truth && state.draws.count === 1000")
+            reference = given(page, chosen)
+            x = page.images[number : number + 1]
+            z_mean, z_log_sigma = reference.encode(x)
+            np.testing.assert_allclose(page.get("state.q.z_mean"), z_mean[0], atol=1e-6)
+            np.testing.assert_allclose(page.get("state.z"), z_mean[0], atol=1e-6)
+            assert np.abs(page.pixels() - reference.decode(z_mean)[0]).max() <= 1
+            here = reference.reconstruction(x, z_mean).item()
+            assert page.number("here") == pytest.approx(here, abs=0.11)
+            truth = reference.negative_log_p(x).item()
+            assert page.number("truth") == pytest.approx(truth, abs=0.16)
+        page.elements("#labels input")[0].click()
+        page.frame()
+        assert label_of(page) == own
+    page.elements("#models input")[1].click()
+    page.frame()
+    assert not page.element("label-row").is_displayed()
+    assert not page.element("every").is_displayed()
+    page.elements("#models input")[0].click()
+    page.frame()
+    assert label_of(page) == page.labels[9]
+
+
+def test_a_drawing_gets_the_label_of_the_least_loss(make):
+    page = make("conditional").open()
+    labels = set()
+    for stroke in ([50, 50, 200, 220], [140, 30, 140, 250], [40, 140, 250, 140]):
+        page.click("clear")
+        page.draw([stroke], 30)
+        x = np.rint(255 * page.get("state.chosen.x")).astype("uint8").reshape(1, 12, 12)
+        losses = []
+        for label in range(len(CLASSES)):
+            reference = given(page, label)
+            z_mean, z_log_sigma = reference.encode(x)
+            kl = gaussian_kl(z_mean, z_log_sigma)[0]
+            losses.append(reference.reconstruction(x, z_mean).item() + kl)
+        assert label_of(page) == np.argmin(losses)
+        labels.add(int(np.argmin(losses)))
+    assert page.element("given").text.endswith("found by the model")
+    assert len(labels) > 1
+
+
+def test_the_same_z_with_every_label(make):
+    page = make("conditional").open()
+    page.pick(4)
+    z = page.get("state.z")[None]
+    tiles = page.pixels("every-label")
+    rows = -(-len(CLASSES) // 5)
+    tiles = tiles.reshape(rows, 12, 5, 12).swapaxes(1, 2).reshape(-1, 12, 12)
+    for label in range(len(CLASSES)):
+        expected = given(page, label).decode(z)[0]
+        assert np.abs(tiles[label] - expected).max() <= 1
+    # A click gives its label.
+    element = page.element("every-label")
+    size = element.size
+    actions = webdriver.ActionChains(page.browser)
+    x, y = 1.5 * size["width"] / 5, size["height"] / rows / 2
+    actions.move_to_element_with_offset(
+        element, x - size["width"] / 2, y - size["height"] / 2
+    ).click().perform()
+    page.frame()
+    assert label_of(page) == 1
+    assert page.run("return document.querySelectorAll('#labels input')[2].checked")
+
+
+def test_rows_and_sheets_keep_their_labels(make):
+    page = make("conditional").open()
+    page.pick(4)
+    page.click("A")
+    page.pick(9)
+    page.click("B")
+    ends = [
+        given(page, page.labels[i]).encode(page.images[i : i + 1])[0][0] for i in (4, 9)
+    ]
+    z = ends[0] + np.linspace(0, 1, 9)[:, None] * (ends[1] - ends[0])
+    row = page.pixels("row").reshape(12, 9, 12).swapaxes(0, 1)
+    expected = given(page, page.labels[9]).decode(z)  # all in the label shown
+    assert np.abs(row - expected).max() <= 1
+    before = page.canvas("sheet")
+    page.elements("#labels input")[3].click()
+    page.frame()
+    np.testing.assert_array_equal(page.canvas("sheet"), before)
+    row = page.pixels("row").reshape(12, 9, 12).swapaxes(0, 1)
+    assert np.abs(row - expected).max() > 3
 
 
 def test_numbers_of_images_that_do_not_exist(page):
