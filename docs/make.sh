@@ -24,10 +24,12 @@ train beta-0.1 --data "$mnist" --beta 0.1
 train beta-10 --data "$mnist" --beta 10
 train denoising --data "$mnist" --latent-dim 16 --noise 0.5
 train wide --data "$mnist" --latent-dim 10
+train handwriting --data "$mnist" --conditional --latent-dim 4 --beta 4
 
 python plot_latent.py $(of vae_mnist) --output docs/latent.png
 python generate_grid.py $(of vae_mnist) --output docs/grid.png
 python generate_grid.py $(of wide) --traverse --output docs/traverse.png
+python generate_grid.py $(of handwriting) --image 0 1 2 3 4 5 6 7 --output docs/handwriting.png
 python -m extras.plot_training $(of vae_mnist) --output docs/training.png
 python -m extras.film docs/weights/moments --output docs/film.gif
 python -m extras.reconstruct $(of denoising) --output docs/denoise.png
@@ -49,5 +51,6 @@ fi
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
 python -m extras.explore --output docs/explore.html --weights \
     docs/weights/{vae_mnist,beta-0,beta-10}.weights.h5
+python -m extras.explore $(of handwriting) --output docs/handwriting.html
 python docs/draw.py docs/explore.html docs/{draw.gif,preview.png}
 python docs/shrink.py docs/*.png docs/film.gif
