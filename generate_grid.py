@@ -53,7 +53,10 @@ class Options(Trained):
         if (self.files or self.count) and not self.random:
             raise UserError("--files and --count are for random images: add --random")
         if self.image and (self.random or self.plane_named):
-            raise UserError("--image is where --traverse starts: add --traverse")
+            problem = "--image goes with --traverse or a conditional VAE"
+            raise UserError(f"{problem}: leave out the other options")
+        if self.image and self.label is not None and not self.traverse:
+            raise UserError("--image draws every label: leave out --label")
         if self.image and self.traverse and len(self.image) > 1:
             raise UserError("--traverse starts from one --image: leave out the others")
         if self.data and (self.random or self.traverse and not self.image):
@@ -76,8 +79,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from support import pictures
-from support.parts import Part
+from support.parts import Part, take
 from support.shown import load_images
+from support.styles import draw_like, draw_rows, draw_styles
 from vae_mnist import VAE, load_vae
 
 
@@ -147,30 +151,6 @@ def show_samples(images: np.ndarray, size: int, label: str = "") -> Figure:
     return figure
 
 
-def draw_rows(images: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Return a Figure of images in rows with these names."""
-    rows, columns = len(names), len(images) // len(names)
-    height, width = images.shape[1:3]
-    cell = 7 / columns  # inches that an image is wide
-    tall = min(0.8 + cell * rows * height / width, 60)
-    figure = Figure(figsize=(8, tall), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(
-        pictures.tile(images, columns),
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        extent=(0, columns, rows, 0),
-        aspect=height / width,
-    )
-    fonts = pictures.fonts_for("".join(names))
-    axes.set_yticks(np.arange(rows) + 0.5, names, family=fonts, parse_math=False)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.set_title(title)
-    return figure
-
-
 def traverse(
     decode: Callable, latent_dim: int, size: int, z: np.ndarray | float, start: str
 ) -> Figure:
@@ -190,36 +170,6 @@ def traverse(
     shown = np.linspace(0, size - 1, min(size, 7))
     names = [f"{x:g}" for x in np.interp(shown, range(size), values)]
     figure.axes[0].set_xticks(shown + 0.5, names)
-    return figure
-
-
-def every_class(vae: VAE, z: np.ndarray) -> np.ndarray:
-    """Decode each z with every label: return images, (n, classes, H, W, …)."""
-    classes = len(vae.class_names)
-    images = vae.decode(np.repeat(z, classes, axis=0), list(range(classes)) * len(z))
-    return images.reshape(len(z), classes, *vae.image_shape)
-
-
-def draw_styles(vae: VAE, size: int, seed: int = 0) -> Figure:
-    """Return a Figure of random z, one per column, decoded with each label in turn."""
-    z = draw_z(size, vae.config.latent_dim, seed)
-    images = np.concatenate(every_class(vae, z).swapaxes(0, 1))
-    return draw_rows(images, vae.class_names, "one random z per column, every label")
-
-
-def draw_like(vae: VAE, chosen: Part, numbers: Sequence[int]) -> Figure:
-    """Return a Figure of images, one per row, and every class with the same z."""
-    drawn = every_class(vae, vae.encode(chosen.images, chosen.labels)[0])
-    table = np.concatenate([chosen.images[:, None] / 255, drawn], axis=1)
-    title = "an image, and every label with its z"
-    figure = draw_rows(np.concatenate(table), list(map(str, numbers)), title)
-    axes = figure.axes[0]
-    axes.axvline(1, color="white", linewidth=4)
-    if len(vae.class_names) <= 12:
-        fonts = pictures.fonts_for("".join(vae.class_names))
-        names = ["image", *vae.class_names]
-        places = np.arange(len(names)) + 0.5
-        axes.set_xticks(places, names, family=fonts, parse_math=False)
     return figure
 
 
@@ -268,9 +218,7 @@ def load_chosen(options: Options, settings: dict) -> Part:
     last = len(shown.images) - 1
     if beyond := [number for number in options.image if number > last]:
         raise UserError(f"--image {beyond[0]}: choose from 0 to {last}")
-    rows = list(options.image)
-    labels = None if shown.labels is None else shown.labels[rows]
-    return Part(shown.images[rows], labels, [shown.names[row] for row in rows])
+    return take(shown, options.image)
 
 
 def main(options: Options) -> None:
@@ -309,7 +257,9 @@ def main(options: Options) -> None:
     elif options.image:
         figure = draw_like(vae, load_chosen(options, settings), options.image)
     elif vae.class_names and label is None:
-        figure = draw_styles(vae, size, options.seed)
+        if options.data:
+            raise UserError(NO_IMAGES)
+        figure = draw_styles(vae, draw_z(size, latent_dim, options.seed))
     else:
         reach = pictures.GRID if options.range is None else options.range
         values = np.linspace(-reach, reach, size)

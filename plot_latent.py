@@ -3,9 +3,9 @@
     python plot_latent.py
     python plot_latent.py --grid      beside it, what the decoder draws there
 
-Each image is a point at its z_mean, colored by its class. The model never saw a label:
-where the classes form clusters, it found them by itself. Unless --conditional gave it
-the labels: then z need not say them, and the classes lie on top of each other. With
+Each image is a point at its z_mean, colored by its class. By default the model never
+sees a label: where the classes form clusters, it found them by itself. With
+--conditional it is given the label, z need not say it, and the classes overlap. With
 more than two latent dimensions the picture shows the plane in which the points vary
 most (PCA).
 """

@@ -1,4 +1,4 @@
-"""Train a variational autoencoder (VAE) on images, without labels.
+"""Train a variational autoencoder (VAE) on images.
 
     python vae_mnist.py                        all of MNIST, 20 epochs
     python vae_mnist.py --latent-dim 20        a latent space of 20 dimensions
@@ -55,10 +55,9 @@ class Hyperparameters:
         if self.batch_size is None:  # so that a small set trains for enough steps
             resolved.batch_size = min(100, max(1, images // 100))
         if self.learning_rate is None:  # Deeper networks need smaller steps.
-            count = len(self.hidden)
-            if self.network == "conv":
-                count += len(convolution.CHANNELS)
-            resolved.learning_rate = 1e-3 / count
+            depth = len(self.hidden)
+            depth += len(convolution.CHANNELS) * (self.network == "conv")
+            resolved.learning_rate = 1e-3 / depth
         return resolved
 
 
@@ -80,10 +79,11 @@ import numpy as np
 
 from support import backend, convolution, data, speed, training, weights
 from support.backend import Inputs, Tensor, in_batches, keras, layers, ops, to_pixels
+from support.conditional import append_label, with_label
 from support.noise import add_noise, sample_pixels
 from support.parts import Labels
 
-Array = np.ndarray
+Code = tuple[np.ndarray, np.ndarray]  # z_mean and z_log_sigma
 
 # Hidden layers, of the encoder and of the decoder
 
@@ -106,18 +106,18 @@ def build_encoder(
 ) -> keras.Model:
     """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
 
-    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ². classes: how many
-    numbers follow the pixels of an image, to say its class.
+    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
-    inputs = math.prod(image_shape) + classes
-    x = keras.Input([inputs], name="x")
+    pixels = math.prod(image_shape)
+    x = keras.Input([pixels], name="x")
     h = layers.Normalization(axis=None, name="normalize")(x)  # standardizes pixels
     if config.network == "conv":
         h = convolution.encode(h, image_shape, config)
     else:
         # Scaled, an image of any size has a norm of about 5, at which the hidden units
         # do not saturate.
-        h = layers.Rescaling(5 / math.sqrt(inputs))(h)
+        h = layers.Rescaling(5 / math.sqrt(pixels))(h)
+    h, inputs = append_label(h, x, classes)  # with --conditional
     for units in config.hidden:
         h = hidden_layer(h, units, config)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
@@ -127,7 +127,7 @@ def build_encoder(
         bias_initializer=keras.initializers.Constant(-2),
         name="z_log_sigma",
     )(h)
-    return keras.Model(x, [z_mean, z_log_sigma], name="encoder")
+    return keras.Model(inputs, [z_mean, z_log_sigma], name="encoder")
 
 
 # Sampling: q(z|x) → z
@@ -149,34 +149,31 @@ def sample_latent(parameters: list[Tensor], seed: keras.random.SeedGenerator) ->
 def build_decoder(
     image_shape: tuple[int, ...], classes: int, config: Hyperparameters
 ) -> keras.Model:
-    """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels).
-
-    classes: how many numbers follow z.
-    """
+    """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
-    inputs = config.latent_dim + classes
-    z = keras.Input([inputs], name="z")
+    z = keras.Input([config.latent_dim], name="z")
+    start, inputs = append_label(z, z, classes)  # with --conditional
 
     # With Keras' small weights, zero biases and so few inputs, all units would start
     # out nearly identical. Larger weights spread them over the latent space.
     def spread():  # A new one each time: one object would repeat its numbers.
-        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / inputs))
+        return keras.initializers.RandomNormal(stddev=math.sqrt(8 / start.shape[1]))
 
     h = layers.Dense(
         first,
         config.activation,
         kernel_initializer=spread(),
         bias_initializer=spread(),
-    )(z)
+    )(start)
     if config.gated:
-        h = h * layers.Dense(first, "sigmoid", kernel_initializer=spread())(z)
+        h = h * layers.Dense(first, "sigmoid", kernel_initializer=spread())(start)
     for units in others:
         h = hidden_layer(h, units, config)
     if config.network == "conv":
         logits = convolution.decode(h, image_shape, config)
     else:
         logits = layers.Dense(math.prod(image_shape), name="logits")(h)
-    return keras.Model(z, logits, name="decoder")
+    return keras.Model(inputs, logits, name="decoder")
 
 
 # Loss: reconstruction + KL, in nats per image
@@ -198,21 +195,6 @@ def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
     )
 
 
-# The label, with --conditional
-
-
-def give_label(x: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Append labels, one-hot, to x or z: (n, k) becomes (n, k + classes).
-
-    With no classes, return it as it is. Where both networks are given the label, z need
-    not say it, and the loss bounds −log p(x|label): Kingma et al. 2014, Semi-Supervised
-    Learning with Deep Generative Models, arXiv:1406.5298, model M2.
-    """
-    if not classes:
-        return x
-    return ops.concatenate([x, ops.one_hot(labels, classes)], axis=-1)
-
-
 # The whole model
 
 
@@ -227,18 +209,20 @@ class VAE(keras.Model):
         z = sample_latent([z_mean, z_log_sigma])      # (n, latent_dim)
         logits = decoder(z)                           # (n, pixels)
 
-    A conditional one takes {"images": images, "labels": class numbers, (n,)}, and gives
-    the label to both networks. class_names: its classes.
+    With --conditional it takes {"images": images, "labels": class numbers, (n,)}, and
+    both networks take the label, too. class_names: the names of the classes.
     """
 
     def __init__(self, image_shape: tuple, config: Hyperparameters, class_names=()):
         classes = len(class_names) if config.conditional else 0
+        if config.conditional and not classes:
+            raise ValueError("a conditional VAE needs class_names")
         encoder = build_encoder(image_shape, classes, config)
         decoder = build_decoder(image_shape, classes, config)
         generator = keras.random.SeedGenerator(config.seed)  # of ε and other noise
 
         images = keras.Input(image_shape, dtype="uint8", name="images")
-        labels = keras.Input([], dtype="int32", name="labels")
+        labels = keras.Input([], dtype="int32", name="labels")  # with --conditional
         x = to_pixels(images)
         if config.binarize:
             x = layers.Lambda(sample_pixels, arguments={"seed": generator})(x)
@@ -246,7 +230,7 @@ class VAE(keras.Model):
         if config.noise:
             arguments = {"stddev": config.noise, "seed": generator}
             encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
-        z_mean, z_log_sigma = encoder(give_label(encoder_input, labels, classes))
+        z_mean, z_log_sigma = encoder(with_label(encoder_input, labels, classes))
         # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
         # output shape, Keras would hide the line of a mistake in the function.
         arguments = {"seed": generator}
@@ -254,7 +238,7 @@ class VAE(keras.Model):
             sample_latent, (config.latent_dim,), arguments=arguments
         )
         z = sampling([z_mean, z_log_sigma])
-        logits = decoder(give_label(z, labels, classes))
+        logits = decoder(with_label(z, labels, classes))
 
         inputs = {"images": images, "labels": labels} if classes else images
         outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
@@ -298,10 +282,10 @@ class VAE(keras.Model):
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
     def with_label(self, x: Tensor, labels: Labels) -> Tensor:
-        """Return x or z as the encoder or the decoder takes it."""
-        return give_label(x, labels, len(self.class_names))
+        """Return x or z as the encoder or the decoder takes it: conditional.py."""
+        return with_label(x, labels, len(self.class_names))
 
-    def encode(self, images: Array, labels: Labels = None) -> tuple[Array, Array]:
+    def encode(self, images: np.ndarray, labels: Labels = None) -> Code:
         """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images.
 
         labels: class numbers, (n,), which only a conditional model needs.
@@ -312,13 +296,14 @@ class VAE(keras.Model):
 
         return in_batches(encode_batch, images, labels)
 
-    def decode(self, z: Array, labels: Labels | int = None) -> Array:
+    def decode(self, z: np.ndarray, labels: Labels | int = None) -> np.ndarray:
         """Decode latent points: return each pixel's probability of being white."""
 
         def decode_batch(z, labels):
             return ops.sigmoid(self.decoder(self.with_label(z, labels)))
 
-        labels = np.broadcast_to(labels, len(z))  # or one label for all
+        if labels is not None:
+            labels = np.broadcast_to(labels, len(z))  # or one label for all
         return in_batches(decode_batch, z, labels).reshape(-1, *self.image_shape)
 
     def get_config(self):

@@ -109,8 +109,8 @@ def evaluate_images(
 ) -> dict[str, np.ndarray]:
     """Return image_losses and, of two latent dimensions, "quadrature" and "gap".
 
-    They are missing if exact_losses has no result. label: what a conditional VAE is
-    told about all images.
+    They are missing if exact_losses has no result. label: of all images, for a
+    conditional VAE.
     """
     labels = None if label is None else np.full(len(images), label)
     losses = image_losses(vae, images, labels, samples, seed)
@@ -135,7 +135,8 @@ def evaluate_labeled(
 
     And, from all labels y, "marginal_importance_weighted" and "marginal_quadrature",
     −log p(x) = −log Σ p(x|y) p(y), and "recognized", whether p(x|y) p(y) is largest for
-    the image's own label. counts: training images of each class, for p(y).
+    the image's own label. This takes evaluate_images once per class. counts: training
+    images of each class, for p(y).
     """
     each = [
         evaluate_images(vae, images, samples, seed, label)

@@ -122,13 +122,19 @@ def main(options: Options) -> None:
     for path in options.weights:
         vae, settings = load_vae(path)
         pictures.check_plane(vae.config.latent_dim)
-        for network in vae.encoder, vae.decoder:
-            page_data.dense_layers(network)  # raises UserError for others
+        if vae.config.network == "conv":
+            raise UserError(f"{path}: the page cannot show --network conv")
+        if len(vae.class_names) > pictures.LEGEND:
+            raise UserError(f"{path}: too many labels for the page")
         vaes.append(vae)
         images = load_images(settings, path, options.data)
         shown = shown or images
-        if not np.array_equal(shown.images, images.images):
-            problem = f"{options.weights[0]} and {path} need different images"
+        same = np.array_equal(shown.images, images.images)
+        if any(vae.class_names for vae in vaes):
+            same = same and np.array_equal(shown.labels, images.labels)
+            same = same and shown.class_names == images.class_names
+        if not same:
+            problem = f"{options.weights[0]} and {path} need different images or labels"
             raise UserError(f"{problem}: make a page of each")
     page = make_page(vaes, names_of(options.weights, vaes), shown)
     with files.replacing(options.output) as temporary:

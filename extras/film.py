@@ -45,7 +45,7 @@ from matplotlib.figure import Figure
 
 from support import files, pictures, weights
 from support import snapshots as saved
-from support.parts import Part
+from support.parts import Part, take
 from support.shown import load_images
 from vae_mnist import VAE, load_vae
 
@@ -75,7 +75,7 @@ def make_frame(
     label after the other.
     """
     weights.load(vae, path)
-    inputs = held_out.inputs(vae.config.conditional)
+    inputs = held_out.inputs(bool(vae.class_names))
     loss = vae.evaluate(inputs, batch_size=1000, verbose=0)[0]
     z_mean, _ = vae.encode(plotted.images, plotted.labels)
     labels = np.repeat(np.arange(SIZE), SIZE) % max(1, len(vae.class_names))
@@ -143,15 +143,14 @@ def main(options: Options) -> None:
     z_mean, _ = vae.encode(shown.images, shown.labels)
     plane, axis_names = pictures.find_plane(z_mean)
     chosen = np.random.default_rng(0).permutation(len(shown.images))[:IMAGES]
-    labels = None if shown.labels is None else shown.labels[chosen]
-    plotted = Part(shown.images[chosen], labels, [shown.names[i] for i in chosen])
+    plotted = take(shown, chosen)
     vae.compile(optimizer=None)
     frames = [
         make_frame(vae, path, shown, plotted, plane)
         for path in progress(paths, "decoding")
     ]
     loss = "held-out loss" if shown.held_out else "loss"
-    figures = draw_frames(frames, labels, shown.class_names, axis_names, loss)
+    figures = draw_frames(frames, plotted.labels, shown.class_names, axis_names, loss)
     write_film(iter(progress(figures, "drawing", len(frames))), options.output)
 
 

@@ -218,7 +218,7 @@ def main(options: Options) -> None:
     errors = dict(zip(names[1:], errors, strict=True))
     if vae.class_names:
         others = (given + 1) % len(vae.class_names)
-        *_, rows["next label"] = repeatably(reconstruct, chosen, given, others)
+        rows["next label"] = repeatably(reconstruct, chosen, given, others)[-1]
     if not noise:
         del rows[names[1]], errors[names[1]]
     rows = {name: row.reshape(chosen.shape) for name, row in rows.items()}

@@ -93,10 +93,11 @@ def between_labels(vae: VAE, options: Options) -> np.ndarray:
     t = np.linspace(0, 1, options.steps + 1)[:, None]
     one_hot = np.eye(len(known))[[known.index(name) for name in options.labels]]
     pairs = zip(one_hot[:-1], one_hot[1:], strict=True)
-    mixed = np.concatenate([(1 - t) * start + t * end for start, end in pairs])
+    mixed = np.float32([(1 - t) * start + t * end for start, end in pairs])
+    mixed = mixed.reshape(-1, len(known))
     z = np.random.default_rng(options.seed).standard_normal(vae.config.latent_dim)
-    inputs = np.float32([[*z, *label] for label in mixed])
-    pixels = in_batches(lambda batch: ops.sigmoid(vae.decoder(batch)), inputs)
+    z = np.float32(np.tile(z, (len(mixed), 1)))
+    pixels = in_batches(lambda *some: ops.sigmoid(vae.decoder(some)), z, mixed)
     return pixels.reshape(-1, *vae.image_shape)
 
 

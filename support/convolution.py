@@ -7,34 +7,30 @@ odd are rounded up, and what is too much is cut off at the end.
 
 import math
 
-from support.backend import Tensor, layers, ops
+from support.backend import Tensor, layers
 
 CHANNELS = (16, 32, 64)  # of each convolution of the encoder; mirrored to decode
-SIZE = 3  # of the kernels, in pixels
+HALF = 3, 2, "same"  # kernels of 3 × 3 pixels; strides of 2 halve or double the sides
 
 
-def hidden_convolution(h: Tensor, layer: type, channels: int, config) -> Tensor:
-    """Return the outputs of a convolution of stride 2, gated with --gated.
+def hidden(h: Tensor, layer: type, *arguments, config) -> Tensor:
+    """Return the outputs of a hidden layer; with --gated, times those of its gate.
 
-    layer: Conv2D, which halves both sides, or Conv2DTranspose, which doubles them.
+    layer: a class of Keras. arguments: those of its constructor.
     """
-    values = layer(channels, SIZE, 2, "same", activation=config.activation)(h)
-    if config.gated:
-        values *= layer(channels, SIZE, 2, "same", activation="sigmoid")(h)
-    return values
+    values = layer(*arguments, activation=config.activation)(h)
+    return (
+        values * layer(*arguments, activation="sigmoid")(h) if config.gated else values
+    )
 
 
 def encode(x: Tensor, image_shape: tuple[int, ...], config) -> Tensor:
-    """Return features, (n, features), of standardized pixels.
-
-    x: (n, pixels), or (n, pixels + classes); what follows the pixels is passed on.
-    """
-    pixels = math.prod(image_shape)
+    """Return features, (n, features), of standardized pixels, (n, pixels)."""
     height, width, *_ = image_shape
-    h = layers.Reshape((height, width, -1))(x[:, :pixels])
+    h = layers.Reshape((height, width, -1))(x)
     for channels in CHANNELS:
-        h = hidden_convolution(h, layers.Conv2D, channels, config)
-    return ops.concatenate([layers.Flatten()(h), x[:, pixels:]], axis=-1)
+        h = hidden(h, layers.Conv2D, channels, *HALF, config=config)
+    return layers.Flatten()(h)
 
 
 def decode(h: Tensor, image_shape: tuple[int, ...], config) -> Tensor:
@@ -43,12 +39,12 @@ def decode(h: Tensor, image_shape: tuple[int, ...], config) -> Tensor:
     factor = 2 ** len(CHANNELS)
     size = -(-height // factor), -(-width // factor)  # the smallest image
     *others, last = CHANNELS
-    h = layers.Dense(math.prod(size) * last, config.activation)(h)
+    h = hidden(h, layers.Dense, math.prod(size) * last, config=config)
     h = layers.Reshape((*size, last))(h)
     for channels in reversed(others):
-        h = hidden_convolution(h, layers.Conv2DTranspose, channels, config)
+        h = hidden(h, layers.Conv2DTranspose, channels, *HALF, config=config)
     colors = math.prod(image_shape[2:])
-    h = layers.Conv2DTranspose(colors, SIZE, 2, "same")(h)
+    h = layers.Conv2DTranspose(colors, *HALF)(h)
     h = layers.Flatten()(h[:, :height, :width])
     # A scale and a bias for each pixel: VAE.adapt sets the biases of "logits".
     scale_and_bias = layers.EinsumDense(

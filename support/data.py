@@ -172,23 +172,24 @@ def keep_classes(dataset: Dataset, only: Sequence[str]) -> Dataset:
     return replace(dataset, train=train, test=test, class_names=names)
 
 
-def know_classes(dataset: Dataset, known: list[str]) -> Dataset:
-    """Return a data set with the class numbers of a conditional model.
+def know_classes(
+    source: str, part: Part, names: list[str] | None, known: list[str]
+) -> Part:
+    """Return a part with the class numbers of a conditional model.
 
-    known: the names of its classes. Raises UserError if it lacks one of these images'.
+    names: of its classes. known: of the model's. Raises UserError if the images have no
+    labels, or one that the model does not know.
     """
-    source, names = dataset.source, dataset.class_names
-    parts = [part for part in (dataset.train, dataset.test) if part]
-    if any(part.labels is None for part in parts):
+    if part.labels is None:
         problem = f"{source} has no labels, which a conditional VAE needs"
         raise UserError(f"{problem}: sort pictures into a folder per class")
-    if unknown := [name for name in names if name not in known]:
-        problem = f"the model does not know the class {unknown[0]} of {source}"
-        raise UserError(f"{problem}: its classes are {', '.join(known)}")
-    numbers = np.array([known.index(name) for name in names])
-    train, *test = (replace(part, labels=numbers[part.labels]) for part in parts)
-    test = test[0] if test else None
-    return replace(dataset, train=train, test=test, class_names=known)
+    for number in np.unique(part.labels):
+        if names[number] not in known:
+            problem = f"the VAE does not know the label {names[number]} of {source}"
+            advice = f"leave out its images; the VAE knows {', '.join(known)}"
+            raise UserError(f"{problem}: {advice}")
+    numbers = [known.index(name) if name in known else -1 for name in names]
+    return replace(part, labels=np.array(numbers)[part.labels])
 
 
 def download(name: str) -> list[Part]:

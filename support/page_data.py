@@ -20,6 +20,12 @@ from support.parts import Labels
 
 Array = np.ndarray
 ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu", "elu", "silu")  # the page's
+KNOWN = (  # other layers that it can compute
+    keras.layers.Concatenate,  # of the label
+    keras.layers.InputLayer,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+)
 STEPS = 200  # of the tour
 
 
@@ -59,15 +65,18 @@ def dense_layers(model: keras.Model) -> dict[str, list[keras.layers.Dense]]:
                 last.append(layer)
             else:
                 last = dense[layer.name] = [layer]
-        elif not isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling):
-            raise UserError(f"the page computes dense layers only, not {layer.name}")
+        elif not isinstance(layer, KNOWN):
+            kind = type(layer).__name__
+            raise UserError(f"the page computes dense layers only, not {kind}")
     return dense
 
 
 def normalization(encoder: keras.Model) -> dict[str, float]:
     """Return what the encoder does to x first: (x - mean)·scale."""
-    first, rescaling = encoder.layers[1:3]
-    mean, variance = (float(weight.squeeze()) for weight in first.get_weights()[:2])
+    kinds = {type(layer): layer for layer in encoder.layers}
+    rescaling = kinds[keras.layers.Rescaling]
+    known = kinds[keras.layers.Normalization].get_weights()[:2]
+    mean, variance = (float(weight.squeeze()) for weight in known)
     sigma = max(variance**0.5, keras.backend.epsilon())  # as in Keras
     return {"mean": mean, "scale": rescaling.scale / sigma}
 
@@ -119,29 +128,28 @@ def describe_grid(
     return {"size": grid.size, "side": SIDE, "softplus": floats(grid.softplus)}
 
 
-def describe_layers(model: keras.Model, labels: Array, bits: int) -> list[dict]:
+def describe_layers(model: keras.Model, classes: int, bits: int) -> list[dict]:
     """Return what the page knows about the dense layers of a model, and their gates.
 
-    labels: as they follow the inputs of a conditional model, (classes, classes). In the
-    page, they become biases of the first layer, one row per class.
+    classes: of a conditional model, whose labels, one-hot, choose a row of the first
+    kernel. In the page, each such row has become a bias.
     """
 
-    def describe_layer(labels, layer, gate=None):
+    def describe_layer(classes, layer, gate=None):
         kernel, bias = layer.get_weights()
-        inputs = len(kernel) - len(labels)
-        biases = bias + labels @ kernel[inputs:]
+        inputs = len(kernel) - classes
         return {
             "kernel": floats(kernel[:inputs].T, bits),  # a row per output
             "bias": floats(bias, bits),
-            "biases": floats(biases) if len(labels) else None,
+            "biases": floats(bias + kernel[inputs:]) if classes else None,
             "activation": layer.activation.__name__,
-            "gate": gate and describe_layer(labels, gate),
+            "gate": gate and describe_layer(classes, gate),
         }
 
     first, *others = dense_layers(model).values()
     return [
-        describe_layer(labels, *first),
-        *(describe_layer(np.eye(0), *pair) for pair in others),
+        describe_layer(classes, *first),
+        *(describe_layer(0, *pair) for pair in others),
     ]
 
 
@@ -149,12 +157,12 @@ def describe(
     vae: keras.Model,
     images: Array,
     labels: Labels,
-    classes: list[str],
+    names: list[str],
     chosen: Array,
 ) -> dict:
     """Return what the page knows about a model.
 
-    images, labels: all of them; chosen: those in the page; classes: names to write.
+    images, labels: all of them; chosen: those in the page; names: of classes, to write.
     """
     z_mean, z_log_sigma = vae.encode(images, labels)
     # Not the plane of the pictures: the page moves every latent dimension by itself.
@@ -162,19 +170,17 @@ def describe(
     plane = z_mean[:, dims]
     reach = find_reach(plane)
     bits = bits_needed(vae, images[chosen], None if labels is None else labels[chosen])
-    normalized = normalization(vae.encoder)
-    one_hot = np.eye(len(vae.class_names))
+    classes = len(vae.class_names)
     with rounded(vae) if bits == 16 else contextlib.nullcontext():
-        standardized = (one_hot - normalized["mean"]) * normalized["scale"]
         *hidden, z_mean_layer, z_log_sigma_layer = describe_layers(
-            vae.encoder, standardized, bits
+            vae.encoder, classes, bits
         )
-        decoder = describe_layers(vae.decoder, one_hot, bits)
-        grids = [describe_grid(vae, reach, label) for label in range(len(one_hot))]
+        decoder = describe_layers(vae.decoder, classes, bits)
+        grids = [describe_grid(vae, reach, label) for label in range(classes)]
         grid = None if grids else describe_grid(vae, reach)
     return {
         "bits": bits,
-        **normalized,
+        **normalization(vae.encoder),
         "z_mean": z_mean_layer,
         "z_log_sigma": z_log_sigma_layer,
         "hidden": hidden,
@@ -184,7 +190,7 @@ def describe(
         "latentDim": z_mean.shape[1],
         "dims": dims,
         "reach": reach,
-        "names": pictures.place_names(plane, labels, classes, reach, reach / 20),
+        "names": pictures.place_names(plane, labels, names, reach, reach / 20),
         "points": floats(z_mean[chosen]),
         "logSigmas": floats(z_log_sigma[chosen]),
         "grid": grid,

@@ -1,7 +1,7 @@
 """Parts of a data set, to train on and to test with, and what names say about them."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,9 +41,18 @@ def keep(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return rows[: np.count_nonzero(wanted)]
 
 
+def take(part: Part, rows: Sequence[int]) -> Part:
+    """Return some images of a part, by their numbers."""
+    rows = list(rows)
+    labels = None if part.labels is None else part.labels[rows]
+    return Part(part.images[rows], labels, [part.names[row] for row in rows])
+
+
 def select(part: Part, wanted: np.ndarray, in_place: bool = False) -> Part:
     """Return the wanted images of a part. in_place: move them within their array."""
-    images = keep(part.images, wanted) if in_place else part.images[wanted]
+    if not in_place:
+        return take(part, np.flatnonzero(wanted))
+    images = keep(part.images, wanted)
     labels = None if part.labels is None else part.labels[wanted]
     return Part(images, labels, [part.names[i] for i in np.flatnonzero(wanted)])
 

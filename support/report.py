@@ -48,7 +48,7 @@ def print_report(summary: dict, kind: str) -> None:
         print(f"labels by {NEIGHBORS} neighbors       {vote:.1%}")
     if summary["conditional"]:
         print(f"labels by p(y|x)            {summary['recognized']:.1%}")
-        print("note: y is the label. −log p(x) is that of all labels, which needs none")
+        print("note: y is the label; −log p(x) sums over all labels, and needs none")
     if rows := summary.get("roc"):
         print("area under the ROC curve: how often an image has a higher excess than a")
         print("held-out one of the model's own (0.5: as odd as those; 1: always odder)")
@@ -57,8 +57,7 @@ def print_report(summary: dict, kind: str) -> None:
             area, error = f"{row['area']:.3f}", row["error"]
             text = area if error is None else f"{area} ± {error:.3f}"
             print(f"  {text:15}{row['images']:8,}  {printable(row['class'])}")
-        print("note: an image can be foreign and have a low excess, as plain ones do:")
-        print("      compare the black one")
+        print("note: an image can be foreign and have a low excess, as plain ones do")
     if beta != 1:
         print(f"note: the bound is that of β = 1; training used β = {beta:g}")
     if summary["noise"]:

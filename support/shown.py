@@ -74,13 +74,17 @@ def load_images(
             note(f"{path} was trained on {names} only; these are all classes")
     if only:
         dataset = data.keep_classes(dataset, only)
+    shown = dataset.test or dataset.train
+    train = dataset.train if dataset.test and keep_train else None
+    names = dataset.class_names
     if config.get("conditional"):
-        dataset = data.know_classes(dataset, list(settings["classes"]))
+        known = list(settings["classes"])
+        shown = data.know_classes(source, shown, names, known)
+        train = train and data.know_classes(source, train, names, known)
+        names = known
     if not held_out:
         problem = f"{path} was trained on other images ({config['data']})"
         note(f"{problem}, which may include some of these")
-    shown = dataset.test or dataset.train
-    train = dataset.train if dataset.test and keep_train else None
     if dataset.test and not (held_out or keep_train):
         count = len(dataset.train.images)
         note(f"left out the training part of {source}, {count:,} images")
@@ -88,6 +92,4 @@ def load_images(
         for seed, part in enumerate((train, shown)):
             if part:
                 noise.binarize(part.images, seed)
-    return Shown(
-        shown.images, shown.labels, shown.names, dataset.class_names, held_out, train
-    )
+    return Shown(shown.images, shown.labels, shown.names, names, held_out, train)

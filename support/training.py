@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import subprocess
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -42,6 +43,7 @@ class Run:
             "config": config.stored() | {"data": dataset.source},
             "image_shape": list(dataset.train.images.shape[1:]),
             "classes": count_classes(dataset),
+            "labels": sum_labels(dataset) if config.conditional else None,
             "checksum": dataset.checksum,
             "bits": dataset.bits,
             "run": secrets.token_hex(8),
@@ -66,7 +68,7 @@ class Run:
                 raise UserError(f"{self.start} was trained with a different {option}")
         if saved["checksum"] != self.settings["checksum"]:
             raise UserError(f"{self.start} was trained on different images")
-        if self.config.conditional and saved["classes"] != self.settings["classes"]:
+        if saved.get("labels") != self.settings["labels"]:
             raise UserError(f"{self.start} was trained with different labels")
         done = len(self.history)
         if done + (self.start != self.checkpoint) > self.config.epochs:
@@ -150,6 +152,12 @@ def count_classes(dataset: Dataset) -> dict[str, int]:
         return {}
     counts = np.bincount(labels, minlength=len(names)).tolist()
     return dict(zip(names, counts, strict=True))
+
+
+def sum_labels(dataset: Dataset) -> int:
+    """Return a checksum of all labels."""
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
+    return zlib.crc32(labels.astype("<i8"))
 
 
 def quoted(path: str | os.PathLike) -> str:

@@ -31,8 +31,8 @@ def save(model: Model, path: str, settings: Settings, history: History) -> None:
       writes them,
     - an attribute "settings", which is JSON: "config", the options of the model and its
       training; "image_shape"; "classes", how many images each has to train on;
-      "checksum", of the images; "bits", of their pixels if over 8; "run", a random id;
-      "format",
+      "checksum", of the images; "labels", the same of the labels that a conditional
+      model was given; "bits", of the pixels if over 8; "run", a random id; "format",
     - a dataset "history" with a row per epoch, and its columns' names in an attribute.
     """
     optimizer = getattr(model, "optimizer", None)

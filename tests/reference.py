@@ -19,11 +19,15 @@ ACTIVATIONS = {
 }
 
 
+def dense_layers(model):
+    return [layer for layer in model.layers if hasattr(layer, "units")]
+
+
 class Reference:
     """A VAE in NumPy's float64, with its weights rounded as in the page."""
 
     def __init__(self, vae, label=None, bits=16):
-        """label: what a conditional VAE is told, of all images or of each."""
+        """label: given to a conditional VAE, one for all images or for each."""
         self.vae = vae
         self.kind = f"float{bits}"
         self.label = label
@@ -48,14 +52,13 @@ class Reference:
 
     def encode(self, images):
         x = np.float32(images.reshape(len(images), -1) / 255)  # as in Keras
-        x = self.labeled(np.float64(x))
-        h = (x - MEAN) / VARIANCE**0.5 * 5 / x.shape[1] ** 0.5
-        *hidden, z_mean, z_log_sigma = self.vae.encoder.layers[3:]
-        h = self.hidden(hidden, h)
+        h = (np.float64(x) - MEAN) / VARIANCE**0.5 * 5 / x.shape[1] ** 0.5
+        *hidden, z_mean, z_log_sigma = dense_layers(self.vae.encoder)
+        h = self.hidden(hidden, self.labeled(h))
         return self.layer(z_mean, h), self.layer(z_log_sigma, h)
 
     def logits(self, z):
-        *hidden, last = self.vae.decoder.layers[1:]
+        *hidden, last = dense_layers(self.vae.decoder)
         return self.layer(last, self.hidden(hidden, self.labeled(z)))
 
     def decode(self, z):

@@ -201,7 +201,7 @@ def make(browser, tmp_path_factory, digits):
             vae = make_vae((12, 12), activation="elu", latent_dim=5, binarize=True)
             return page(np.where(images > 0, 255, 0).astype("uint8"), vae)
         if kind == "conditional":  # and a plain one
-            vae = make_vae((12, 12), sharpen=4, classes=CLASSES)
+            vae = make_vae((12, 12), sharpen=4, classes=CLASSES, beta=2.5)
             return page(images, vae, make_vae((12, 12), 9, 8), labels=labels)
         if kind == "many":  # enough to train on
             return page(bars(500, 0)[0], make_vae((12, 12)))
@@ -595,7 +595,7 @@ def test_a_drawing_gets_the_label_of_the_least_loss(make):
             reference = given(page, label)
             z_mean, z_log_sigma = reference.encode(x)
             kl = gaussian_kl(z_mean, z_log_sigma)[0]
-            losses.append(reference.reconstruction(x, z_mean).item() + kl)
+            losses.append(reference.reconstruction(x, z_mean).item() + 2.5 * kl)
         assert label_of(page) == np.argmin(losses)
         labels.add(int(np.argmin(losses)))
     assert page.element("given").text.endswith("found by the model")
@@ -612,7 +612,7 @@ def test_the_same_z_with_every_label(make):
     for label in range(len(CLASSES)):
         expected = given(page, label).decode(z)[0]
         assert np.abs(tiles[label] - expected).max() <= 1
-    # A click gives its label.
+    # A click gives the decoder its label, and leaves z where it is.
     element = page.element("every-label")
     size = element.size
     actions = webdriver.ActionChains(page.browser)
@@ -622,6 +622,17 @@ def test_the_same_z_with_every_label(make):
     ).click().perform()
     page.frame()
     assert label_of(page) == 1
+    np.testing.assert_array_equal(page.get("state.z"), z[0])
+    np.testing.assert_array_equal(page.pixels(), tiles[1])
+    page.click("back")
+    assert page.get("state.source") == "cloud"
+    # Also without an image
+    page.click("clear")
+    page.elements("#labels input")[4].click()
+    page.frame()
+    assert label_of(page) == 3
+    assert page.run("return $('given').textContent") == CLASSES[3]
+    page.elements("#labels input")[2].click()
     assert page.run("return document.querySelectorAll('#labels input')[2].checked")
 
 
@@ -636,7 +647,7 @@ def test_rows_and_sheets_keep_their_labels(make):
     ]
     z = ends[0] + np.linspace(0, 1, 9)[:, None] * (ends[1] - ends[0])
     row = page.pixels("row").reshape(12, 9, 12).swapaxes(0, 1)
-    expected = given(page, page.labels[9]).decode(z)  # all in the label shown
+    expected = given(page, page.labels[9]).decode(z)  # all with the label shown
     assert np.abs(row - expected).max() <= 1
     before = page.canvas("sheet")
     page.elements("#labels input")[3].click()

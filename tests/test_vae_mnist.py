@@ -386,7 +386,7 @@ def test_options_reach_the_model(succeeds, npz):
 
 MISTAKES = {  # an edit; the line that it breaks, if that is another
     "a typo in a name": ("ops.softplus(logits)", "ops.softplus(logit)"),
-    "a wrong width": ("= config.latent_dim + classes", "= 9", "logits = decoder("),
+    "a wrong width": ("Input([config", "Input([1 + config", "logits = decoder("),
     "a convolution of flat pixels": ("Dense(units, config.activation)", "Conv2D(9, 3)"),
     "NumPy on a tensor": ("ops.exp(z_log_sigma) *", "np.exp(z_log_sigma) *"),
     "a typo inside the Lambda": ("ops.shape(z_mean)", "ops.shape(z_maen)"),

@@ -1,7 +1,8 @@
 // A conditional model: which label it is given, and the same z with every label
 
-import { showRow } from "./between.js";
+import { encodeEnds, showRow } from "./between.js";
 import { fit, paintTiles, tileAt } from "./canvas.js";
+import { halt, moveTo } from "./motion.js";
 import { $, attach, encodeImage, image, known, redraw, show, state } from "./state.js";
 
 const COLUMNS = Math.min(5, known.classNames.length);
@@ -10,8 +11,14 @@ const FOUND = "found by the model";
 
 function give(label) {
   state.label = label;
+  state.model = state.model.given[label ?? state.model.label];
   encodeImage(state.shown);
+  encodeEnds();
   if (state.source === "cloud") attach();
+  mark();
+}
+function mark() {
+  const { label } = state;
   for (const [i, button] of buttons.entries()) {
     button.checked = i === (label === null ? 0 : label + 1);
   }
@@ -52,8 +59,12 @@ export function showLabels() {
 }
 
 fit($("every-label"), COLUMNS, ROWS);
-// A click on a picture gives its label.
+// A click on a picture gives the decoder its label, and leaves z where it is.
 $("every-label").addEventListener("click", (event) => {
   const label = tileAt(event, COLUMNS, ROWS);
-  if (label < known.classNames.length) give(label);
+  if (label >= known.classNames.length) return;
+  halt();
+  const { z } = state;
+  give(label);
+  moveTo(z, "slider");
 });

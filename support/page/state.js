@@ -62,7 +62,7 @@ export const state = {
   motion: null, // what moves z by itself
   strokes: [], // on the pad
   inked: false, // since the last frame
-  ends: {}, // A and B: { x, z }
+  ends: {}, // A and B: { subject, z }
   opening: true, // until the first touch or key
   hidden: new Set(), // classes that are not shown
   backdrop: null, // the plane without what changes from frame to frame
@@ -108,7 +108,8 @@ export function modelFor(subject, input = subject.x) {
   if ((label ?? own) !== null) return model.given[label ?? own];
   const losses = model.given.map((each) => {
     const q = encode(each, input);
-    return reconstructionLoss(subject.x, decode(each, q.z_mean)) + klDivergence(q);
+    const loss = reconstructionLoss(subject.x, decode(each, q.z_mean));
+    return loss + model.beta * klDivergence(q);
   });
   return model.given[losses.indexOf(Math.min(...losses))];
 }
