@@ -125,7 +125,8 @@ def scan(
     title = f"{size} × {size} decoded points of the latent plane{label}"
     if plane.shape[1] > 2:
         title += f"\nthrough 0, in a latent space of {plane.shape[1]} dimensions"
-    axes.set(xlabel=axis_names[0], ylabel=axis_names[1], title=title)
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    pictures.set_title(axes, title)
     return figure
 
 
@@ -147,7 +148,8 @@ def show_samples(images: np.ndarray, size: int, label: str = "") -> Figure:
     axes = figure.subplots()
     axes.imshow(pictures.tile(images, size), cmap="gray", vmin=0, vmax=1)
     title = f"{len(images):,} draws of z ~ N(0, I){label}, decoded: each pixel's"
-    axes.set(title=f"{title} probability", xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[])
+    pictures.set_title(axes, f"{title} probability")
     return figure
 
 

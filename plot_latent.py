@@ -79,7 +79,8 @@ def draw_latent_plane(
         square = patches.Rectangle(corner, 2 * pictures.GRID, 2 * pictures.GRID)
         square.set(fill=False, linestyle="--", alpha=0.4)
         panels[0].add_patch(square)
-        note = "dashed: the square that generate_grid.py draws"
+        script = "generate_grid.py" + " --label" * bool(remark)
+        note = f"dashed: the square that {script} draws"
         outside = int((np.abs(points) > pictures.GRID).any(axis=1).sum())
         if outside > len(points) / 2:
             note += f"; {outside:,} of {len(points):,} are outside: try --range"
@@ -91,7 +92,8 @@ def main(options: Options) -> None:
     vae, settings = load_vae(options.weights)
     if options.grid and vae.class_names:
         problem = "--grid: this VAE draws another plane for every label"
-        raise UserError(f"{problem}: python generate_grid.py --label draws one")
+        script = f"generate_grid.py --label {vae.class_names[0]}"
+        raise UserError(f"{problem}: {script} draws one")
     shown = load_images(settings, options.weights, options.data)
     z_mean, _ = vae.encode(shown.images, shown.labels)
     directions, axis_names = pictures.find_plane(z_mean)

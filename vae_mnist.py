@@ -2,6 +2,7 @@
 
     python vae_mnist.py                        all of MNIST, 20 epochs
     python vae_mnist.py --latent-dim 20        a latent space of 20 dimensions
+    python vae_mnist.py --conditional          given the labels: ten digits in one hand
     python vae_mnist.py --data photos/         your own images
     python vae_mnist.py --resume               continue an interrupted run
 
@@ -29,7 +30,7 @@ class Hyperparameters:
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
     network: Literal["dense", "conv"] = "dense"  # conv adds convolutions, for photos
-    conditional: bool = False  # give both networks the label
+    conditional: bool = False  # give both networks the label, which images then need
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step

@@ -101,6 +101,13 @@ def make_page(vaes: list[VAE], names: list[str], shown: Shown) -> str:
     return html.replace('"DATA"', json.dumps(known).replace("<", "\\u003c"))
 
 
+def label_names(part: Shown) -> list[str] | None:
+    """Return the name of the class of each image."""
+    if part.labels is None:
+        return None
+    return [part.class_names[label] for label in part.labels]
+
+
 def describe_option(name: str, value: object) -> str:
     """Return "β = 4" for beta = 4.0, and the like."""
     name = {"beta": "β"}.get(name, name)
@@ -118,7 +125,7 @@ def names_of(paths: tuple[str, ...], vaes: list[VAE]) -> list[str]:
 
 
 def main(options: Options) -> None:
-    vaes, shown = [], None
+    vaes, loaded = [], []
     for path in options.weights:
         vae, settings = load_vae(path)
         pictures.check_plane(vae.config.latent_dim)
@@ -127,14 +134,18 @@ def main(options: Options) -> None:
         if len(vae.class_names) > pictures.LEGEND:
             raise UserError(f"{path}: too many labels for the page")
         vaes.append(vae)
-        images = load_images(settings, path, options.data)
-        shown = shown or images
-        same = np.array_equal(shown.images, images.images)
-        if any(vae.class_names for vae in vaes):
-            same = same and np.array_equal(shown.labels, images.labels)
-            same = same and shown.class_names == images.class_names
+        loaded.append(load_images(settings, path, options.data))
+    # A conditional model knows its labels by their numbers, so these are the page's.
+    conditional = [i for i, vae in enumerate(vaes) if vae.class_names]
+    shown = loaded[(conditional or [0])[0]]
+    for i, (path, other) in enumerate(zip(options.weights, loaded, strict=True)):
+        same = np.array_equal(shown.images, other.images)
+        if i in conditional:
+            same = same and shown.class_names == other.class_names
+        if conditional:
+            same = same and label_names(shown) == label_names(other)
         if not same:
-            problem = f"{options.weights[0]} and {path} need different images or labels"
+            problem = f"{path} needs other images or labels than the first model"
             raise UserError(f"{problem}: make a page of each")
     page = make_page(vaes, names_of(options.weights, vaes), shown)
     with files.replacing(options.output) as temporary:

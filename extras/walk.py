@@ -88,8 +88,10 @@ def between_labels(vae: VAE, options: Options) -> np.ndarray:
     """
     known = vae.class_names
     if unknown := [name for name in options.labels if name not in known]:
-        names = ", ".join(known) or "it was trained without --conditional"
-        raise UserError(f"the VAE does not know the label {unknown[0]}: {names}")
+        advice = f"choose from {', '.join(known)}"
+        if not known:
+            advice = "it was trained without --conditional"
+        raise UserError(f"the VAE does not know the label {unknown[0]}: {advice}")
     t = np.linspace(0, 1, options.steps + 1)[:, None]
     one_hot = np.eye(len(known))[[known.index(name) for name in options.labels]]
     pairs = zip(one_hot[:-1], one_hot[1:], strict=True)

@@ -182,11 +182,11 @@ def know_classes(
     """
     if part.labels is None:
         problem = f"{source} has no labels, which a conditional VAE needs"
-        raise UserError(f"{problem}: sort pictures into a folder per class")
+        raise UserError(f"{problem}: sort pictures into a folder for each of them")
     for number in np.unique(part.labels):
         if names[number] not in known:
             problem = f"the VAE does not know the label {names[number]} of {source}"
-            advice = f"leave out its images; the VAE knows {', '.join(known)}"
+            advice = f"choose other --data; the VAE knows {', '.join(known)}"
             raise UserError(f"{problem}: {advice}")
     numbers = [known.index(name) if name in known else -1 for name in names]
     return replace(part, labels=np.array(numbers)[part.labels])

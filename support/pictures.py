@@ -86,6 +86,12 @@ def find_reach(points: np.ndarray) -> float:
     return max(2.5, 1.03 * float(np.quantile(np.abs(points).max(axis=1), 0.995)))
 
 
+def set_title(axes: Axes, title: str) -> None:
+    """Set a title in which names of the user's may stand."""
+    fonts = fonts_for("".join(title.splitlines()))
+    axes.set_title(title, parse_math=False, family=fonts)
+
+
 def place_names(
     points: np.ndarray, labels: Labels, names: Sequence[str], reach: float, size: float
 ) -> list[tuple[str, float, float]]:

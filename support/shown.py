@@ -80,7 +80,11 @@ def load_images(
     if config.get("conditional"):
         known = list(settings["classes"])
         shown = data.know_classes(source, shown, names, known)
-        train = train and data.know_classes(source, train, names, known)
+        try:
+            train = train and data.know_classes(source, train, names, known)
+        except UserError as error:
+            note(f"left out the training part: {error}")
+            train = None
         names = known
     if not held_out:
         problem = f"{path} was trained on other images ({config['data']})"

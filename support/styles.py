@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from support import pictures
 from support.backend import keras
 from support.parts import Part
 
-NAMED = 12  # columns that have a name, at most
+ACROSS = 20  # images side by side, at most, of a row
+LONGEST = 16  # characters of a name
 
 
 def draw_rows(images: np.ndarray, names: Sequence[str], title: str) -> Figure:
@@ -28,12 +30,21 @@ def draw_rows(images: np.ndarray, names: Sequence[str], title: str) -> Figure:
         extent=(0, columns, rows, 0),
         aspect=height / width,
     )
-    fonts = pictures.fonts_for("".join(names))
-    axes.set_yticks(np.arange(rows) + 0.5, names, family=fonts, parse_math=False)
+    name_places(axes.yaxis, names)
     axes.set_xticks([])
     axes.tick_params(length=0)
-    axes.set_title(title)
+    pictures.set_title(axes, title)
     return figure
+
+
+def name_places(axis: Axis, names: Sequence[str]) -> None:
+    """Write a name, or its beginning, beside each image along an axis."""
+    names = [
+        name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names
+    ]
+    fonts = pictures.fonts_for("".join(names))
+    places = np.arange(len(names)) + 0.5
+    axis.set_ticks(places, names, family=fonts, parse_math=False)
 
 
 def every_class(vae: keras.Model, z: np.ndarray) -> np.ndarray:
@@ -51,16 +62,24 @@ def draw_styles(vae: keras.Model, z: np.ndarray) -> Figure:
 
 
 def draw_like(vae: keras.Model, chosen: Part, numbers: Sequence[int]) -> Figure:
-    """Return a Figure of images, one per row, and their z decoded with every label."""
+    """Return a Figure of images, and of their z decoded with every label.
+
+    With few classes an image has a row, or else a column. numbers: what to call them.
+    """
     drawn = every_class(vae, vae.encode(chosen.images, chosen.labels)[0])
     table = np.concatenate([chosen.images[:, None] / 255, drawn], axis=1)
     title = "an image, and its z with every label"
-    figure = draw_rows(np.concatenate(table), list(map(str, numbers)), title)
-    axes = figure.axes[0]
-    axes.axvline(1, color="white", linewidth=4)
-    names = ["image", *vae.class_names]
-    if len(names) <= NAMED:
-        fonts = pictures.fonts_for("".join(names))
-        places = np.arange(len(names)) + 0.5
-        axes.set_xticks(places, names, family=fonts, parse_math=False)
+    images, names = list(map(str, numbers)), ["image", *vae.class_names]
+    if len(names) <= ACROSS:
+        figure = draw_rows(np.concatenate(table), images, title)
+        axes = figure.axes[0]
+        axes.axvline(1, color="white", linewidth=4)
+        name_places(axes.xaxis, names)
+        if max(map(len, names[1:])) > 5:
+            axes.tick_params(axis="x", rotation=45)
+    else:
+        figure = draw_rows(np.concatenate(table.swapaxes(0, 1)), names, title)
+        axes = figure.axes[0]
+        axes.axhline(1, color="white", linewidth=4)
+        name_places(axes.xaxis, images)
     return figure

@@ -36,13 +36,18 @@ class Run:
         parts = dataset.train, dataset.test
         if config.conditional and any(part.labels is None for part in parts):
             raise UserError(f"{dataset.source} has no labels: leave out --conditional")
+        counts = count_classes(dataset)
+        if config.conditional and 0 in counts.values():
+            names = [name for name, count in counts.items() if not count]
+            problem = f"{dataset.source} has no images of {names[0]} to train on"
+            raise UserError(f"{problem}: add some, or leave out --conditional")
         self.images, self.held_out = (part.inputs(config.conditional) for part in parts)
         self.checkpoint = weights.checkpoint_of(config.weights)
         self.history = []
         self.settings = {
             "config": config.stored() | {"data": dataset.source},
             "image_shape": list(dataset.train.images.shape[1:]),
-            "classes": count_classes(dataset),
+            "classes": counts,
             "labels": sum_labels(dataset) if config.conditional else None,
             "checksum": dataset.checksum,
             "bits": dataset.bits,

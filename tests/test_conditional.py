@@ -8,7 +8,15 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import bars, bernoulli_loss, gaussian_kl, no_xla, save_untrained, train
+from conftest import (
+    bars,
+    bernoulli_loss,
+    call,
+    gaussian_kl,
+    no_xla,
+    save_untrained,
+    train,
+)
 from PIL import Image
 from scipy import special
 from test_export import needs_tensorflow
@@ -152,6 +160,13 @@ def test_what_cannot_be_trained(npz, fails, here, succeeds):
     fails("vae_mnist.py", *more, says="different labels")
 
 
+def test_a_class_needs_images_to_train_on(fails, here):
+    few, labels = IMAGES[:50], np.arange(50) % 2
+    np.savez("a.npz", x_train=few, y_train=labels, x_test=few, y_test=labels + 1)
+    command = ["vae_mnist.py", "--conditional", "--data", "a.npz"]
+    fails(*command, says="has no images of 2 to train on: add some")
+
+
 def test_what_python_users_forget():
     with pytest.raises(ValueError, match="needs class_names"):
         VAE((6, 5), Config((8,), conditional=True))
@@ -208,7 +223,43 @@ def test_images_without_a_label_that_the_model_knows(labeled, fails, here, comma
     fails(*command, "more.npz", says="does not know the label 3 of")
 
 
+def test_training_images_with_other_labels_are_left_out(labeled, capsys, here):
+    settings, _ = weights.read(labeled)
+    known = {"x_test": IMAGES, "y_test": LABELS}
+    np.savez("a.npz", x_train=IMAGES, y_train=LABELS + 1, **known)
+    shown = load_images(settings, labeled, "a.npz", keep_train=True)
+    assert shown.train is None
+    np.testing.assert_array_equal(shown.labels, LABELS)
+    assert "left out the training part: the VAE does not" in capsys.readouterr().err
+
+
 # Pictures
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("classes", [3, 30])
+def test_pictures_with_any_names(succeeds, drawn, here, classes):
+    names = [r"$\bad$", "猫", *(f"{i} is a long name" for i in range(classes - 2))]
+    vae = VAE((12, 12), Config((8,), conditional=True), names)
+    np.savez("a.npz", images=IMAGES, labels=np.array(names)[np.arange(60) % classes])
+    options = {"classes": dict.fromkeys(names, 5)}
+    save_untrained(vae, "vae_mnist.weights.h5", "a.npz", **options)
+    for more in [], ["--image", 3, 4], ["--label", names[0]], ["--traverse"]:
+        call("generate_grid.py", *more)
+        drawn[-1].draw_without_rendering()
+    random = ["--random", "--count", 4, "--label", names[0]]
+    call("generate_grid.py", *random)
+    drawn[-1].draw_without_rendering()
+    # An image has a row, or with many classes a column.
+    table, axes = picture(drawn[1]).shape, drawn[1].axes[0]
+    high = names_of(axes.get_yticklabels())
+    if classes == 3:
+        assert table == (24, 48) and high == ["3", "4"]
+        assert names_of(axes.get_xticklabels())[3] == "0 is a long name"
+    else:
+        assert table == (12 * 31, 24) and len(high) == 31
+        assert high[:2] == ["image", r"$\bad$"] and high[13] == "10 is a long na…"
+        assert names_of(axes.get_xticklabels()) == ["3", "4"]
 
 
 @pytest.fixture
@@ -318,7 +369,7 @@ def test_what_needs_a_conditional_model(fails, weights, labeled):
     fails(*command, says="trained without --conditional")
     command = ["extras.walk", "--weights", weights, "--labels", 1, 2]
     fails(*command, says="trained without --conditional")
-    fails("plot_latent.py", "--weights", labeled, "--grid", says="--label draws one")
+    fails("plot_latent.py", "--weights", labeled, "--grid", says="--label 0 draws one")
     Image.fromarray(IMAGES[0]).save("a.png")
     command = ["extras.walk", "--weights", labeled, "a.png", "a.png"]
     fails(*command, says="give --labels")
@@ -503,10 +554,22 @@ def test_one_class_of_many(npz, here, succeeds, run_here, fails):
     assert "does not know the label 1 of" in done.stderr and done.status == 1
 
 
-def test_pages_of_models_with_other_labels(labeled, weights, succeeds, run_here, here):
-    command = ["extras.explore", "--output", "a.html", "--weights", weights, labeled]
-    succeeds(*command)
-    np.savez("two.npz", images=IMAGES[LABELS > 0], labels=LABELS[LABELS > 0])
-    done = run_here(*command, "--data", "two.npz")
+def test_pages_of_models_with_other_labels(labeled, weights, run_here, here):
+    """The page has the numbers of the conditional model's classes."""
+    few = LABELS > 0
+    np.savez("two.npz", images=IMAGES[few], labels=LABELS[few])
+    command = ["extras.explore", "--weights", weights, labeled]
+    assert run_here(*command, "--data", "two.npz").status == 0
+    page = (here / "explore.html").read_text("utf-8")
+    assert '"classNames": ["0", "1", "2"]' in page
+    order = np.random.default_rng(0).permutation(few.sum())
+    assert f'"labels": {LABELS[few][order].tolist()}' in page
+    with no_xla(few_steps=True):
+        options = ["--epochs", 1, "--conditional", "--weights", "b.weights.h5"]
+        np.savez(
+            "b.npz", images=np.repeat(IMAGES, 2, axis=0), labels=np.arange(120) % 4
+        )
+        assert run_here("vae_mnist.py", "--data", "b.npz", *options).status == 0
+    done = run_here(*command, "b.weights.h5", "--data", "two.npz")
     assert done.status == 1
-    assert "need different images or labels" in done.stderr
+    assert "b.weights.h5 needs other images or labels" in done.stderr

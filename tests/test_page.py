@@ -574,8 +574,11 @@ def test_the_label_is_that_of_the_image_or_chosen(make):
         page.elements("#labels input")[0].click()
         page.frame()
         assert label_of(page) == own
+    gap = "return $('gap').previousSibling.textContent"
+    assert page.run(gap) == "+ KL(q(z|x,y) ‖ p(z|x,y))"
     page.elements("#models input")[1].click()
     page.frame()
+    assert page.run(gap) == "+ KL(q(z|x) ‖ p(z|x))"
     assert not page.element("label-row").is_displayed()
     assert not page.element("every").is_displayed()
     page.elements("#models input")[0].click()
@@ -628,6 +631,7 @@ def test_the_same_z_with_every_label(make):
     assert page.get("state.source") == "cloud"
     # Also without an image
     page.click("clear")
+    assert page.get("state.label") is None
     page.elements("#labels input")[4].click()
     page.frame()
     assert label_of(page) == 3

@@ -26,6 +26,7 @@ export function choose(subject) {
   if (state.search) state.backdrop = null; // Its dots were dimmed.
   state.search = null;
   if (!state.inked && subject !== state.chosen) state.strokes = [];
+  if (!state.inked && subject !== state.chosen) state.label = null; // that of the image
   state.chosen = subject;
   encodeImage(subject);
   attach();

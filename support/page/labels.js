@@ -15,13 +15,6 @@ function give(label) {
   encodeImage(state.shown);
   encodeEnds();
   if (state.source === "cloud") attach();
-  mark();
-}
-function mark() {
-  const { label } = state;
-  for (const [i, button] of buttons.entries()) {
-    button.checked = i === (label === null ? 0 : label + 1);
-  }
   show();
 }
 
@@ -44,6 +37,7 @@ export function showLabels() {
   const { label, model, shown, z } = state;
   $("label-row").hidden = $("every").hidden = !model.given;
   if (!model.given) return;
+  buttons[label === null ? 0 : label + 1].checked = true;
   const name = known.classNames[model.label];
   const source = shown?.index === undefined ? FOUND : "that of the image";
   $("given").textContent = label === null && shown ? `${name}, ${source}` : name;
@@ -59,7 +53,7 @@ export function showLabels() {
 }
 
 fit($("every-label"), COLUMNS, ROWS);
-// A click on a picture gives the decoder its label, and leaves z where it is.
+// A click on a picture gives its label, and leaves z where it is.
 $("every-label").addEventListener("click", (event) => {
   const label = tileAt(event, COLUMNS, ROWS);
   if (label >= known.classNames.length) return;

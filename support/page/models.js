@@ -47,6 +47,14 @@ export function refresh() {
 
 export function describeModel() {
   const { latentDim } = state.model;
+  for (const [name, text] of [
+    ["given", "|y"],
+    ["also-given", ",y"],
+  ]) {
+    for (const span of document.querySelectorAll(`.${name}`)) {
+      span.textContent = state.model.given ? text : "";
+    }
+  }
   $("true").disabled = $("find-section").hidden = latentDim !== 2;
   if (latentDim !== 2) $("true").checked = false;
   addSliders();
