@@ -481,6 +481,9 @@ def test_p_of_x_sums_over_all_labels():
     np.testing.assert_allclose(found["z_mean"], z_mean, atol=1e-5)
     kl = gaussian_kl(z_mean, z_log_sigma)
     np.testing.assert_allclose(found["kl"], kl, rtol=1e-4)
+    # The labels may also differ within a batch.
+    mixed = evaluate.image_losses(vae, images, labels, samples=3000)
+    np.testing.assert_allclose(mixed["importance_weighted"], given, atol=0.3)
     # A class without training images has p(y) = 0.
     counts = [10, 0, 90]
     found = evaluate.evaluate_labeled(vae, images, labels, counts, samples=3)

@@ -210,6 +210,11 @@ def test_the_file_remembers_the_network(trained):
     assert settings["config"]["network"] == "conv"
     kinds = [type(layer).__name__ for layer in vae.encoder.layers]
     assert kinds.count("Conv2D") == len(convolution.CHANNELS)
+    filters = [
+        [layer.filters for layer in model.layers if hasattr(layer, "filters")]
+        for model in (vae.encoder, vae.decoder)
+    ]
+    assert filters == [[16, 32, 64], [32, 16, 1]]
 
 
 def test_what_it_is_called_on_the_command_line(fails, npz, run_here):
