@@ -109,7 +109,7 @@ def excess(vae: VAE, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Ten
     logits = vae.decoder(vae.with_label(z_mean, labels))
     # Each pixel by itself: the sum over the last axis has one term.
     losses = reconstruction_loss(x[..., None], logits[..., None])
-    pixels = losses - entropy(images)
+    pixels = losses - ops.convert_to_tensor(entropy(images))
     kl = kl_divergence(z_mean, z_log_sigma)
     return pixels, ops.sum(pixels, axis=1) + vae.config.beta * kl
 
