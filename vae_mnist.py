@@ -109,15 +109,13 @@ def build_encoder(
 
     Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
     """
-    pixels = math.prod(image_shape)
-    x = keras.Input([pixels], name="x")
+    x = keras.Input([math.prod(image_shape)], name="x")
     h = layers.Normalization(axis=None, name="normalize")(x)  # standardizes pixels
     if config.network == "conv":
         h = convolution.encode(h, image_shape, config)
-    else:
-        # Scaled, an image of any size has a norm of about 5, at which the hidden units
-        # do not saturate.
-        h = layers.Rescaling(5 / math.sqrt(pixels))(h)
+    # Scaled, an image of any size has a norm of about 5, at which the hidden units do
+    # not saturate.
+    h = layers.Rescaling(5 / math.sqrt(h.shape[1]))(h)
     h, inputs = append_label(h, x, classes)  # with --conditional
     for units in config.hidden:
         h = hidden_layer(h, units, config)

@@ -1,8 +1,8 @@
 """Convolutions, with --network conv: between an image and the hidden layers.
 
-Read it after vae_mnist.py, whose networks call it where they change the number of
-pixels. Strides of 2 halve both sides, and double them on the way back. Sides that are
-odd are rounded up, and what is too much is cut off at the end.
+Read it after vae_mnist.py, whose networks call it where dense layers would read and
+write pixels. Strides of 2 halve both sides, and double them on the way back. Sides that
+are odd are rounded up, and what is too much is cut off at the end.
 """
 
 import math

@@ -103,6 +103,7 @@ def test_both_networks_equal_numpy(shape, gated, conditional):
         convolutions, dense = [*convolutions, first], [gate]
     x = (images.reshape(4, *shape[:2], -1) / 255 - mean) / variance**0.5
     h = hidden(convolutions, x).reshape(4, -1)
+    h = h * 5 / h.shape[1] ** 0.5
     h = hidden(dense, np.concatenate([h, one_hot], axis=1))
     for found, layer in zip(
         vae.encode(images, labels), (z_mean, z_log_sigma), strict=True
