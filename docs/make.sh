@@ -4,7 +4,8 @@
 #     bash docs/make.sh [MNIST [EMOJI]]
 #
 # MNIST is what vae_mnist.py --data takes; EMOJI is a folder that docs/emoji.py filled,
-# without which docs/emoji.jpg stays as it is, as docs/long.png does: its run takes long.
+# without which docs/emoji.jpg and docs/convolutions.png stay as they are, as docs/long.png
+# does: its run takes long.
 # docs/draw.gif needs Chromium and selenium. The trained weights stay in docs/weights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,6 +48,9 @@ python docs/planes.py docs/autoencoder.png \
 if test -n "$emoji"; then
     train emoji --data "$emoji" --image-size 32 --color
     python plot_latent.py $(of emoji) --grid --output docs/emoji.jpg
+    train conv --data "$emoji" --image-size 64 --color --network conv --activation elu \
+        --latent-dim 32 --epochs 40
+    python -m extras.reconstruct $(of conv) --count 12 --output docs/convolutions.png
 fi
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
 python -m extras.explore --output docs/explore.html --weights \
