@@ -182,7 +182,7 @@ def know_classes(
     """
     if part.labels is None:
         problem = f"{source} has no labels, which a conditional VAE needs"
-        raise UserError(f"{problem}: sort pictures into a folder for each of them")
+        raise UserError(f"{problem}: sort the pictures into folders, one per class")
     for number in np.unique(part.labels):
         if names[number] not in known:
             problem = f"the VAE does not know the label {names[number]} of {source}"

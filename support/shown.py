@@ -82,8 +82,8 @@ def load_images(
         shown = data.know_classes(source, shown, names, known)
         try:
             train = train and data.know_classes(source, train, names, known)
-        except UserError as error:
-            note(f"left out the training part: {error}")
+        except UserError:
+            note(f"left out the training part of {source}, with unknown labels")
             train = None
         names = known
     if not held_out:

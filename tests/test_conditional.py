@@ -230,7 +230,8 @@ def test_training_images_with_other_labels_are_left_out(labeled, capsys, here):
     shown = load_images(settings, labeled, "a.npz", keep_train=True)
     assert shown.train is None
     np.testing.assert_array_equal(shown.labels, LABELS)
-    assert "left out the training part: the VAE does not" in capsys.readouterr().err
+    said = "left out the training part of a.npz, with unknown labels"
+    assert said in capsys.readouterr().err
 
 
 # Pictures
