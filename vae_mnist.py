@@ -37,7 +37,7 @@ class Hyperparameters:
 
     # The training
     epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
-    batch_size: AtLeast1[int] | None = None  # by default 100, or 1 % of a small set
+    batch_size: AtLeast1[int] | None = None  # by default 100, or 1% of a small set
     learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist

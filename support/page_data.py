@@ -100,7 +100,7 @@ def rounded(vae: keras.Model) -> Iterator[None]:
 def bits_needed(vae: keras.Model, images: Array, labels: Labels) -> int:
     """Return 16 if the model hardly changes when its weights have 16 bits, or else 32.
 
-    Hardly: z_mean moves by less than σ/20, σ by less than 5 %, and the gray of a pixel
+    Hardly: z_mean moves by less than σ/20, σ by less than 5%, and the gray of a pixel
     by less than two levels.
     """
     z_mean, z_log_sigma = vae.encode(images, labels)

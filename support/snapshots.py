@@ -15,7 +15,7 @@ EARLY = (1, 2, 4, 8, 16, 32, 64)  # moments in the first epoch, in hundredths of
 class Snapshots(keras.callbacks.Callback):
     """Save the weights in a folder, most often at the beginning.
 
-    Names count epochs: 000.16.weights.h5 was saved after 16 % of the first epoch. Each
+    Names count epochs: 000.16.weights.h5 was saved after 16% of the first epoch. Each
     is a weights file, without the optimizer's state, that save(model, path) writes.
     run: the id of the run.
     Raises UserError if the folder cannot be used.
