@@ -28,10 +28,12 @@ class Hyperparameters:
     hidden: tuple[AtLeast1[int], ...] = (256,)  # units per layer, mirrored to decode
     latent_dim: AtLeast1[int] = 2  # dimensions of the latent space; two make a picture
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
+    beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
+
+    # Variations. To follow the lesson, skip gates, convolution, conditional and noise.
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
     network: Literal["dense", "conv"] = "dense"  # conv adds convolutions, for photos
     conditional: bool = False  # give both networks the label, which images then need
-    beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
 
@@ -74,30 +76,14 @@ class Config(Hyperparameters):
     distributed: bool = False  # use all devices and machines (needs KERAS_BACKEND=jax)
 
 
-import math
+import math  # Here, so that --help and mistakes do not wait for the next lines.
 
 import numpy as np
 
-from support import backend, convolution, data, speed, training, weights
-from support.backend import Inputs, Tensor, in_batches, keras, layers, ops, to_pixels
-from support.conditional import append_label, with_label
-from support.noise import add_noise, sample_pixels
+from support import conditional, convolution, data, noise, speed, training, weights
+from support.backend import Inputs, Tensor, batched, keras, layers, ops, rows, to_pixels
+from support.gates import gate
 from support.parts import Labels
-
-Code = tuple[np.ndarray, np.ndarray]  # z_mean and z_log_sigma
-
-# Hidden layers, of the encoder and of the decoder
-
-
-def hidden_layer(h: Tensor, units: int, config: Hyperparameters) -> Tensor:
-    """Return the outputs of a dense layer, (n, units), for its inputs h.
-
-    With --gated, sigmoids decide how much of each unit passes (van den Oord et al.
-    2016, arXiv:1606.05328, equation 2).
-    """
-    values = layers.Dense(units, config.activation)(h)
-    return values * layers.Dense(units, "sigmoid")(h) if config.gated else values
-
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
 
@@ -107,18 +93,20 @@ def build_encoder(
 ) -> keras.Model:
     """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
 
-    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ².
+    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ². classes: how many
+    labels there are to give it, 0 without --conditional.
     """
     x = keras.Input([math.prod(image_shape)], name="x")
-    h = layers.Normalization(axis=None, name="normalize")(x)  # standardizes pixels
+    h = layers.Normalization(axis=None, name="normalize")(x)  # mean 0, variance 1
     if config.network == "conv":
         h = convolution.encode(h, image_shape, config)
-    # Scaled, an image of any size has a norm of about 5, at which the hidden units do
-    # not saturate.
+    # The norm of h is about the root of its size. Scaled to 5, whatever the size of an
+    # image, it does not saturate the hidden units.
     h = layers.Rescaling(5 / math.sqrt(h.shape[1]))(h)
-    h, inputs = append_label(h, x, classes)  # with --conditional
+    h, inputs = conditional.append_label(h, x, classes)
     for units in config.hidden:
-        h = hidden_layer(h, units, config)
+        values = layers.Dense(units, config.activation)(h)
+        h = gate(values, h, config)
     z_mean = layers.Dense(config.latent_dim, name="z_mean")(h)
     # A small σ at the start, e⁻² ≈ 0.14, keeps ε from drowning out z_mean.
     z_log_sigma = layers.Dense(
@@ -151,23 +139,19 @@ def build_decoder(
     """Return a Keras model from z, (n, latent_dim), to logits, (n, pixels)."""
     first, *others = reversed(config.hidden)
     z = keras.Input([config.latent_dim], name="z")
-    start, inputs = append_label(z, z, classes)  # with --conditional
+    start, inputs = conditional.append_label(z, z, classes)
 
     # With Keras' small weights, zero biases and so few inputs, all units would start
     # out nearly identical. Larger weights spread them over the latent space.
     def spread():  # A new one each time: one object would repeat its numbers.
         return keras.initializers.RandomNormal(stddev=math.sqrt(8 / start.shape[1]))
 
-    h = layers.Dense(
-        first,
-        config.activation,
-        kernel_initializer=spread(),
-        bias_initializer=spread(),
-    )(start)
-    if config.gated:
-        h = h * layers.Dense(first, "sigmoid", kernel_initializer=spread())(start)
+    initializers = {"kernel_initializer": spread(), "bias_initializer": spread()}
+    values = layers.Dense(first, config.activation, **initializers)(start)
+    h = gate(values, start, config, spread)
     for units in others:
-        h = hidden_layer(h, units, config)
+        values = layers.Dense(units, config.activation)(h)
+        h = gate(values, h, config)
     if config.network == "conv":
         logits = convolution.decode(h, image_shape, config)
     else:
@@ -189,9 +173,8 @@ def reconstruction_loss(x: Tensor, logits: Tensor) -> Tensor:
 
 def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
     """Return KL(q(z|x) ‖ N(0, I)), in nats, shape (n,). Appendix B."""
-    return 0.5 * ops.sum(
-        ops.exp(2 * z_log_sigma) + z_mean**2 - 1 - 2 * z_log_sigma, axis=-1
-    )
+    variance = ops.exp(2 * z_log_sigma)  # σ²
+    return 0.5 * ops.sum(variance + z_mean**2 - 1 - 2 * z_log_sigma, axis=-1)
 
 
 # The whole model
@@ -201,50 +184,37 @@ def kl_divergence(z_mean: Tensor, z_log_sigma: Tensor) -> Tensor:
 class VAE(keras.Model):
     """A variational autoencoder with a Bernoulli decoder.
 
-    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns what the loss needs:
-
-        x = to_pixels(images)                         # (n, pixels), in [0, 1]
-        z_mean, z_log_sigma = encoder(x)              # (n, latent_dim) each
-        z = sample_latent([z_mean, z_log_sigma])      # (n, latent_dim)
-        logits = decoder(z)                           # (n, pixels)
-
-    With --conditional it takes {"images": images, "labels": class numbers, (n,)}, and
-    both networks take the label, too. class_names: the names of the classes.
+    Takes uint8 images, (n, H, W) or (n, H, W, 3). Returns what the loss needs: x,
+    z_mean, z_log_sigma and logits. A conditional VAE, which needs class_names, takes
+    {"images": images, "labels": class numbers, (n,)}.
     """
 
     def __init__(self, image_shape: tuple, config: Hyperparameters, class_names=()):
-        classes = len(class_names) if config.conditional else 0
-        if config.conditional and not classes:
-            raise ValueError("a conditional VAE needs class_names")
-        encoder = build_encoder(image_shape, classes, config)
-        decoder = build_decoder(image_shape, classes, config)
+        names = conditional.names(class_names, config)  # [] without --conditional
+        encoder = build_encoder(image_shape, len(names), config)
+        decoder = build_decoder(image_shape, len(names), config)
         generator = keras.random.SeedGenerator(config.seed)  # of ε and other noise
 
         images = keras.Input(image_shape, dtype="uint8", name="images")
-        labels = keras.Input([], dtype="int32", name="labels")  # with --conditional
-        x = to_pixels(images)
-        if config.binarize:
-            x = layers.Lambda(sample_pixels, arguments={"seed": generator})(x)
-        encoder_input = x  # The loss compares with x.
-        if config.noise:
-            arguments = {"stddev": config.noise, "seed": generator}
-            encoder_input = layers.Lambda(add_noise, arguments=arguments)(x)
-        z_mean, z_log_sigma = encoder(with_label(encoder_input, labels, classes))
+        labels, inputs = conditional.inputs(images, names)
+        x = to_pixels(images)  # (n, pixels), in [0, 1]
+        # The loss compares with x, also where --noise lets the encoder see less.
+        x, seen = noise.distort(x, config, generator)
+        z_mean, z_log_sigma = encoder(conditional.with_label(seen, labels, names))
         # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
         # output shape, Keras would hide the line of a mistake in the function.
         arguments = {"seed": generator}
         sampling = layers.Lambda(
             sample_latent, (config.latent_dim,), arguments=arguments
         )
-        z = sampling([z_mean, z_log_sigma])
-        logits = decoder(with_label(z, labels, classes))
+        z = sampling([z_mean, z_log_sigma])  # (n, latent_dim)
+        logits = decoder(conditional.with_label(z, labels, names))  # (n, pixels)
 
-        inputs = {"images": images, "labels": labels} if classes else images
         outputs = dict(x=x, z_mean=z_mean, z_log_sigma=z_log_sigma, logits=logits)
         super().__init__(inputs, outputs, name="vae")
         self.image_shape = tuple(image_shape)
         self.config = config
-        self.class_names = list(class_names) if classes else []
+        self.class_names = names
         self.encoder = encoder
         self.decoder = decoder
         self.generator = generator
@@ -281,29 +251,22 @@ class VAE(keras.Model):
         self.decoder.get_layer("logits").bias.assign(np.log(p / (1 - p)))
 
     def with_label(self, x: Tensor, labels: Labels) -> Tensor:
-        """Return x or z as the encoder or the decoder takes it: conditional.py."""
-        return with_label(x, labels, len(self.class_names))
+        """Return x or z as the encoder or the decoder takes it."""
+        return conditional.with_label(x, labels, self.class_names)
 
-    def encode(self, images: np.ndarray, labels: Labels = None) -> Code:
+    @batched
+    def encode(self, images: np.ndarray, labels: Labels = None) -> tuple:
         """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images.
 
-        labels: class numbers, (n,), which only a conditional model needs.
+        labels: class numbers, (n,), or one for all, which only a conditional VAE needs.
         """
+        return tuple(self.encoder(self.with_label(to_pixels(images), labels)))
 
-        def encode_batch(images, labels):
-            return tuple(self.encoder(self.with_label(to_pixels(images), labels)))
-
-        return in_batches(encode_batch, images, labels)
-
+    @batched
     def decode(self, z: np.ndarray, labels: Labels | int = None) -> np.ndarray:
         """Decode latent points: return each pixel's probability of being white."""
-
-        def decode_batch(z, labels):
-            return ops.sigmoid(self.decoder(self.with_label(z, labels)))
-
-        if labels is not None:
-            labels = np.broadcast_to(labels, len(z))  # or one label for all
-        return in_batches(decode_batch, z, labels).reshape(-1, *self.image_shape)
+        p = ops.sigmoid(self.decoder(self.with_label(z, labels)))
+        return ops.reshape(p, (-1, *self.image_shape))
 
     def get_config(self):
         config, names = self.config.stored(), self.class_names
@@ -342,7 +305,7 @@ def fit_vae(
     For each batch Keras draws z, computes the loss and its gradient, and lets RMSprop
     take a step. Returns the losses of these epochs, means in nats per image.
     """
-    config = vae.config.resolve(backend.rows(images))
+    config = vae.config.resolve(rows(images))
     epochs = range(initial_epoch, config.epochs)
     return vae.fit(
         **speed.shuffled(images, config.batch_size, config.seed, epochs),
@@ -370,10 +333,9 @@ def main(config: Config) -> None:
     )
     images = dataset.train.images
     run = training.start(config.resolve(len(images)), dataset)
-    backend.set_seed(config.seed)
     vae = VAE(images.shape[1:], run.config, dataset.class_names or [])
     vae.adapt(images)
-    compile_vae(vae, backend.rows(run.images), fine=bool(config.snapshots))
+    compile_vae(vae, rows(run.images), fine=bool(config.snapshots))
     done = run.restore(vae) if config.resume else 0  # epochs
     with run.callbacks() as callbacks:
         fit_vae(vae, run.images, run.held_out, done, callbacks)

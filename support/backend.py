@@ -1,6 +1,7 @@
 """Keras, imported without TensorFlow's start-up messages, and ways in and out of it."""
 
 import contextlib
+import functools
 import math
 import os
 import shutil
@@ -80,3 +81,19 @@ def in_batches(function: Callable, *arrays: np.ndarray | None, size: int = 250):
         some = (a if a is None else a[i : i + size] for a in arrays)
         parts.append(keras.tree.map_structure(ops.convert_to_numpy, function(*some)))
     return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)
+
+
+def batched(method: Callable) -> Callable:
+    """Return a method of a model that computes with some rows at a time: in_batches.
+
+    Its first argument is an array, its second one an array of labels, one for all, or
+    None.
+    """
+
+    @functools.wraps(method)
+    def in_some_batches(self, array: np.ndarray, labels=None):
+        if labels is not None:
+            labels = np.broadcast_to(labels, len(array))
+        return in_batches(functools.partial(method, self), array, labels)
+
+    return in_some_batches

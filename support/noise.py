@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from support.backend import BACKEND, Tensor, keras, ops, to_pixels
+from support.backend import BACKEND, Tensor, keras, layers, ops, to_pixels
 
 
 def sample_pixels(x: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
@@ -17,6 +17,22 @@ def add_noise(x: Tensor, stddev: float, seed: keras.random.SeedGenerator) -> Ten
     A GaussianNoise layer would add none in `evaluate`, to held-out images.
     """
     return ops.clip(x + stddev * draw("normal", ops.shape(x), seed), 0, 1)
+
+
+def distort(
+    x: Tensor, config, generator: keras.random.SeedGenerator
+) -> tuple[Tensor, Tensor]:
+    """Return x, sampled with --binarize, and what the encoder sees, noisy with --noise.
+
+    By default, both are x as it is.
+    """
+    arguments = {"seed": generator}  # which Keras tracks there
+    if config.binarize:
+        x = layers.Lambda(sample_pixels, arguments=arguments)(x)
+    if not config.noise:
+        return x, x
+    arguments = arguments | {"stddev": config.noise}
+    return x, layers.Lambda(add_noise, arguments=arguments)(x)
 
 
 def entropy(images: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from support import cli, weights
-from support.backend import keras, rows
+from support.backend import keras, rows, set_seed
 from support.callbacks import METRICS, Checkpoint, Progress, StopOnCtrlC
 from support.data import Dataset
 from support.errors import UserError, note
@@ -105,9 +105,10 @@ class Run:
     def callbacks(self) -> Iterator[list[keras.callbacks.Callback]]:
         """Yield the callbacks of `fit`; then restore Ctrl-C and stop the bar."""
         config, writers = self.config, self.writers()
+        epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
         print(
             f"training on {rows(self.images):,} images, {rows(self.held_out):,} held"
-            f" out: {config.epochs} epochs, batches of {config.batch_size}, learning"
+            f" out: {epochs}, batches of {config.batch_size}, learning"
             f" rate {config.learning_rate:g}"
         )
         stop = StopOnCtrlC(self.advise)
@@ -175,12 +176,14 @@ def quoted(path: str | os.PathLike) -> str:
 
 
 def start(config, dataset: Dataset) -> Run:
-    """Return a new Run, on several devices if that is asked for."""
-    if not config.distributed:
-        return Run(config, dataset)
-    from support.distribution import Distributed
+    """Return a new Run, on several devices if asked for, and seed random numbers."""
+    kind = Run
+    if config.distributed:
+        from support.distribution import Distributed
 
-    class DistributedRun(Distributed, Run):
-        pass
+        class kind(Distributed, Run):
+            pass
 
-    return DistributedRun(config, dataset)
+    run = kind(config, dataset)
+    set_seed(config.seed)
+    return run

@@ -143,7 +143,7 @@ def forward(vae, images):
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_encode_and_decode_equal_numpy(activation, gated):
-    config = Config((8, 7), 3, activation, gated)
+    config = Config((8, 7), 3, activation, gated=gated)
     vae, images = VAE((6, 5), config), images_of(9)
     vae.adapt(images // 2)
     layers = [*vae.encoder.layers, *vae.decoder.layers]
@@ -326,7 +326,8 @@ vae.fit(np.load(images), verbose=0)  # It can go on.
 
 
 def test_a_keras_file_loads_in_another_process(here):
-    config = Config((8, 7), 3, "elu", True, 2.0, noise=0.1, binarize=True, epochs=1)
+    options = {"noise": 0.1, "binarize": True, "epochs": 1}
+    config = Config((8, 7), 3, "elu", 2.0, gated=True, **options)
     vae, images = VAE((6, 5), config), images_of(9)
     vae.adapt(images)
     vae_mnist.compile_vae(vae, 9)
@@ -461,7 +462,7 @@ def test_defaults_are_stored_and_printed_as_the_numbers_that_were_used(succeeds)
     np.savez("few.npz", x_train=images_of(25))
     options = ["--data", "few.npz", "--hidden", 8, 4, "--epochs", 1]
     stdout = succeeds("vae_mnist.py", *options)
-    start = "training on 20 images, 5 held out: 1 epochs, batches of 1, learning rate "
+    start = "training on 20 images, 5 held out: 1 epoch, batches of 1, learning rate "
     assert stdout.startswith(f"{start}0.0005\n")
     config = weights_file.read("vae_mnist.weights.h5")[0]["config"]
     assert (config["batch_size"], config["learning_rate"]) == (1, 0.0005)
