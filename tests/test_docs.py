@@ -37,9 +37,9 @@ def test_the_layout_names_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for path in ROOT.glob("support/[a-z]*.py"):
         assert f"  {path.name} " in text or path.name == "mnist_sample.py", path
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    scripts = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     for path in ROOT.glob("extras/[a-z]*.py"):
-        assert f"| `extras.{path.stem}` |" in readme or path.stem == "likelihood", path
+        assert f"| `extras.{path.stem}` |" in scripts or path.stem == "likelihood", path
 
 
 def commands():
