@@ -40,7 +40,7 @@ class Hyperparameters:
     # The training
     epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
     batch_size: AtLeast1[int] | None = None  # by default 100, or 1% of a small set
-    learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001 / hidden layers
+    learning_rate: MayChange[AtLeast0[float]] | None = None  # by default 0.001 or less
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
     only: tuple[str, ...] | None = None  # classes to train on, by name; by default all
@@ -57,10 +57,12 @@ class Hyperparameters:
         resolved = replace(self)
         if self.batch_size is None:  # so that a small set trains for enough steps
             resolved.batch_size = min(100, max(1, images // 100))
-        if self.learning_rate is None:  # Deeper networks need smaller steps.
+        if self.learning_rate is None:
+            # Deeper networks and longer runs need smaller steps: docs/results.md.
             depth = len(self.hidden)
             depth += len(convolution.CHANNELS) * (self.network == "conv")
-            resolved.learning_rate = 1e-3 / depth
+            longer = max(1, self.epochs / 20)
+            resolved.learning_rate = 1e-3 / depth / longer ** (1 / 3)
         return resolved
 
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Make the pictures of README.md and docs/, and docs/explore.html, in about ten minutes:
+# Make the pictures of README.md and docs/, the pages and docs/worksheet.md, in about ten
+# minutes:
 #
-#     bash docs/make.sh [MNIST [EMOJI]]
+#     bash docs/make.sh [MNIST [FASHION [EMOJI]]]
 #
-# MNIST is what vae_mnist.py --data takes; EMOJI is a folder that docs/emoji.py filled,
-# without which docs/emoji.jpg and docs/convolutions.png stay as they are, as docs/long.png
-# does: its run takes long.
+# MNIST and FASHION are what vae_mnist.py --data takes; EMOJI is a folder that
+# docs/emoji.py filled, without which docs/emoji.jpg and docs/convolutions.png stay as
+# they are, as docs/long.png does: its run takes long.
 # docs/draw.gif needs Chromium and selenium. The trained weights stay in docs/weights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mnist=${1:-mnist} emoji=${2:-}
+mnist=${1:-mnist} fashion=${2:-fashion_mnist} emoji=${3:-}
 mkdir -p docs/weights
 
 train() {  # NAME OPTIONS: unless it is trained already
@@ -25,10 +26,12 @@ train beta-0.1 --data "$mnist" --beta 0.1
 train beta-10 --data "$mnist" --beta 10
 train denoising --data "$mnist" --latent-dim 16 --noise 0.5
 train wide --data "$mnist" --latent-dim 10
+train fashion --data "$fashion"
 train handwriting --data "$mnist" --conditional --latent-dim 4 --beta 4
 
 python plot_latent.py $(of vae_mnist) --output docs/latent.png
 python generate_grid.py $(of vae_mnist) --output docs/grid.png
+python generate_grid.py $(of fashion) --output docs/fashion.png
 python generate_grid.py $(of wide) --traverse --output docs/traverse.png
 python generate_grid.py $(of handwriting) --image 0 1 2 3 4 5 6 7 --output docs/handwriting.png
 python -m extras.plot_training $(of vae_mnist) --output docs/training.png
@@ -58,3 +61,8 @@ python -m extras.explore --output docs/explore.html --weights \
 python -m extras.explore $(of handwriting) --output docs/handwriting.html
 python docs/draw.py docs/explore.html docs/{draw.gif,preview.png}
 python docs/shrink.py docs/*.png docs/film.gif
+# The exercises without their answers
+{
+    printf '# Exercises\n\nAnswers are in [lesson.md](lesson.md#exercises-predict-then-run).\n\n'
+    sed -n '/^## With the page only/,$p' docs/lesson.md | sed '/^<details>/,/^<\/details>/d'
+} >docs/worksheet.md

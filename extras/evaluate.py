@@ -145,8 +145,7 @@ def evaluate_labeled(
     names = set.intersection(*(set(losses) for losses in each))
     tables = {name: np.stack([losses[name] for losses in each]) for name in names}
     losses = {name: table[labels, range(len(images))] for name, table in tables.items()}
-    with np.errstate(divide="ignore"):  # a class may be missing in training
-        log_prior = np.log(np.array(counts)[:, None] / sum(counts))
+    log_prior = np.log(np.array(counts)[:, None] / sum(counts))
     for name in "importance_weighted", "quadrature":
         if name in tables:
             joint = log_prior - tables[name]

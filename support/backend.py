@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import math
 import os
 import shutil
@@ -43,10 +44,17 @@ def quiet() -> Iterator[None]:
                 os.write(2, messages.read())
 
 
+# Searching a million new objects for garbage takes a second of the import, and again as
+# Python exits. Frozen ones are left alone.
+collecting = gc.isenabled()
+gc.disable()
 with quiet():
     import keras
     from keras import layers as layers  # for others
     from keras import ops
+gc.freeze()
+if collecting:
+    gc.enable()
 
 BACKEND = keras.backend.backend()
 Tensor = typing.Any  # whatever the backend computes with

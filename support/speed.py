@@ -60,8 +60,11 @@ def shuffled(inputs: Inputs, batch_size: int, seed: int, epochs: range) -> dict:
         return orders.map(take).flat_map(batches)
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(shuffle)
+    # There is nothing to tune, and to stop its thread can take two seconds.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return {
-        "x": dataset.prefetch(tf.data.AUTOTUNE),
+        "x": dataset.prefetch(2).with_options(options),
         "steps_per_epoch": math.ceil(count / batch_size),
         "shuffle": False,
     }

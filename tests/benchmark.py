@@ -1,13 +1,12 @@
-"""Time an epoch of the default run beside other ways to train the same VAE.
+"""Time an epoch beside other ways to train the same VAE, and the scripts; their memory.
 
     python tests/benchmark.py                   MNIST, 3 runs of 5 epochs each
     python tests/benchmark.py --runs 1          a quick look
-    python tests/benchmark.py --memory          how much memory the scripts need
 
 Every contender trains in a process of its own, in turn, so that a drift of the
 machine's speed affects all of them. Seconds are the median over all epochs but each
 run's first, which compiles; the held-out loss is the mean over runs, which differ in
-their seed.
+their seed. Scripts are timed as a whole, in turn, too: the median over runs.
 """
 
 import dataclasses
@@ -32,6 +31,13 @@ CONTENDERS = {  # name: description, backend, options of the lesson's Config
     "noise": ("the same with `--noise 0.5`", "tensorflow", {"noise": 0.5}),
     "binarize": ("the same with `--binarize`", "tensorflow", {"binarize": True}),
     "plain": ("Keras' plain `fit` of the same model", "tensorflow", {}),
+    "gated": ("the same with `--gated`", "tensorflow", {"gated": True}),
+    "gated128": (
+        "the same with `--gated --hidden 128`",
+        "tensorflow",
+        {"gated": True, "hidden": (128,)},
+    ),
+    "wide": ("the same with `--hidden 512`", "tensorflow", {"hidden": (512,)}),
     "jax": ("this project on JAX", "jax", {}),
     "keras-torch": ("this project on PyTorch", "torch", {}),
     "torch": ("PyTorch's eager loop, same architecture", "torch", {}),
@@ -44,7 +50,6 @@ class Options:
     data: str = "mnist"  # as for vae_mnist.py
     epochs: int = 5  # per run
     runs: int = 3  # per contender, with seeds 0, 1, …
-    memory: bool = False  # measure memory instead: bytes per byte of pixels
     contender: str = ""  # used internally: the one to run in this process
     seed: int = 0  # used internally
 
@@ -209,6 +214,49 @@ def measure_memory(folder, sizes=(1600, 9600)):
     }
 
 
+def save_photos(folder, count=500):
+    """Save JPEG files of 800 × 600 pixels, blurred noise, in two classes."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), "uint8"))
+        (folder / f"class {i % 2}").mkdir(parents=True, exist_ok=True)
+        small.resize((800, 600)).save(folder / f"class {i % 2}" / f"{i}.jpg")
+
+
+def time_scripts(folder, runs):
+    """Return the seconds of each run of Keras' import and of the scripts, by name."""
+    save_photos(folder / "photos")
+    sample = ["vae_mnist.py", "--data", "mnist_sample", "--epochs"]
+    commands = {
+        "`import keras`, with TensorFlow": ["-c", "import keras"],
+        "`vae_mnist.py --data mnist_sample --epochs 1`": [*sample, "1"],
+        "`vae_mnist.py --data mnist_sample`, 20 epochs": [*sample, "20"],
+        "`plot_latent.py`": ["plot_latent.py"],
+        "`generate_grid.py`": ["generate_grid.py"],
+        "`extras.evaluate`, 1,000 digits": ["-m", "extras.evaluate"],
+        "reading 500 JPEG files of 800 × 600": [
+            "-c",
+            "from support import data; data.load('photos', 64, True)",
+        ],
+    }
+    env = os.environ | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+    seconds = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, words in commands.items():
+            if words[0].endswith(".py"):
+                words = [str(ROOT / words[0]), *words[1:]]
+            start = time.perf_counter()
+            command = [sys.executable, *words]
+            subprocess.run(
+                command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=True
+            )
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 def main(options):
     installed = {k: v for k, v in CONTENDERS.items() if importlib.util.find_spec(v[1])}
     results = {name: [] for name in installed}
@@ -216,6 +264,10 @@ def main(options):
         for name, (description, backend, _) in installed.items():
             print(f"run {seed + 1} of {options.runs}: {description}", file=sys.stderr)
             results[name].append(start(name, backend, options, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        scripts = time_scripts(pathlib.Path(folder), options.runs)
+    with tempfile.TemporaryDirectory() as folder:
+        memory = measure_memory(pathlib.Path(folder))
 
     print("| | seconds | ratio | held-out loss |\n|---|---|---|---|")
     for name, rows in results.items():
@@ -226,6 +278,15 @@ def main(options):
         cells = [installed[name][0], f"{seconds:.2f}", f"{seconds / baseline:.2f}"]
         cells.append("" if None in losses else f"{statistics.mean(losses):.1f}")
         print("| " + " | ".join(cells) + " |")
+    print("\n| | seconds | ratio |\n|---|---|---|")
+    baseline = None
+    for name, times in scripts.items():
+        seconds = statistics.median(times)
+        baseline = baseline or seconds
+        print(f"| {name} | {seconds:.1f} | {seconds / baseline:.2f} |")
+    print("\n| memory | bytes per byte of pixels |\n|---|---|")
+    for name, ratio in memory.items():
+        print(f"| `{name}` | {ratio:.2f} |")
     packages = filter(
         importlib.util.find_spec, ["tensorflow", "jax", "torch", "keras", "numpy"]
     )
@@ -235,11 +296,7 @@ def main(options):
 
 if __name__ == "__main__":
     options = tyro.cli(Options, description=__doc__)
-    if options.memory:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, ratio in measure_memory(pathlib.Path(folder)).items():
-                print(f"{name:20}{ratio:6.2f} bytes per byte of pixels")
-    elif options.contender:
+    if options.contender:
         contend(options)
     else:
         main(options)

@@ -42,6 +42,15 @@ def test_the_layout_names_every_module():
         assert f"| `extras.{path.stem}` |" in scripts or path.stem == "likelihood", path
 
 
+def test_the_worksheet_is_the_exercises_without_answers():
+    lesson = (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8")
+    exercises = lesson[lesson.index("## With the page only") :]
+    answers = re.compile(r"^<details>.*?^</details>\n", re.M | re.S)
+    sheet = (ROOT / "docs" / "worksheet.md").read_text(encoding="utf-8")
+    assert sheet.endswith(answers.sub("", exercises))
+    assert sheet.count("**1") > 5 and "Answer<" not in sheet
+
+
 def commands():
     """Yield the commands of all pages that run a script, without comments."""
     script = r"python ([a-z_]+\.py[^\n`&]*|-m extras\.\w+[^\n`&]*)"

@@ -72,7 +72,7 @@ $("dream").addEventListener("click", () => {
   markSheets();
 });
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}%`;
 export async function showClouds() {
   const { model } = state;
   if (!model.clouds) {
