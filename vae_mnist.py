@@ -40,7 +40,7 @@ class Hyperparameters:
     # The training
     epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
     batch_size: AtLeast1[int] | None = None  # by default 100, or 1% of a small set
-    learning_rate: MayChange[AtLeast0[float]] | None = None  # by default 0.001 or less
+    learning_rate: MayChange[AtLeast0[float]] | None = None  # 0.001, or less
     seed: AtLeast0[int] = 0  # for all random numbers
     data: MayChange[cli.Source] | None = None  # name, file or folder; by default mnist
     only: tuple[str, ...] | None = None  # classes to train on, by name; by default all
@@ -53,7 +53,7 @@ class Hyperparameters:
         return {f.name: getattr(self, f.name) for f in fields(Hyperparameters)}
 
     def resolve(self, images: int) -> "Hyperparameters":
-        """Return a copy with the defaults that depend on the number of images."""
+        """Return a copy with the defaults that depend on the data and other options."""
         resolved = replace(self)
         if self.batch_size is None:  # so that a small set trains for enough steps
             resolved.batch_size = min(100, max(1, images // 100))
@@ -78,7 +78,7 @@ class Config(Hyperparameters):
     distributed: bool = False  # use all devices and machines (needs KERAS_BACKEND=jax)
 
 
-import math  # Here, so that --help and mistakes do not wait for the next lines.
+import math  # Imported here, so that --help and mistakes do not wait for Keras.
 
 import numpy as np
 
@@ -95,15 +95,15 @@ def build_encoder(
 ) -> keras.Model:
     """Return a Keras model from x, (n, pixels), to z_mean and z_log_sigma.
 
-    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ². classes: how many
-    labels there are to give it, 0 without --conditional.
+    Both have shape (n, latent_dim). z_log_sigma is log σ, not log σ². classes: their
+    number, 0 without --conditional.
     """
     x = keras.Input([math.prod(image_shape)], name="x")
     h = layers.Normalization(axis=None, name="normalize")(x)  # mean 0, variance 1
     if config.network == "conv":
         h = convolution.encode(h, image_shape, config)
-    # The norm of h is about the root of its size. Scaled to 5, whatever the size of an
-    # image, it does not saturate the hidden units.
+    # The norm of standardized pixels is about the root of their number. Rescale it to 5
+    # for images of any size, so that the hidden units do not saturate.
     h = layers.Rescaling(5 / math.sqrt(h.shape[1]))(h)
     h, inputs = conditional.append_label(h, x, classes)
     for units in config.hidden:
@@ -200,7 +200,7 @@ class VAE(keras.Model):
         images = keras.Input(image_shape, dtype="uint8", name="images")
         labels, inputs = conditional.inputs(images, names)
         x = to_pixels(images)  # (n, pixels), in [0, 1]
-        # The loss compares with x, also where --noise lets the encoder see less.
+        # The loss compares with x, even when --noise corrupts what the encoder sees.
         x, seen = noise.distort(x, config, generator)
         z_mean, z_log_sigma = encoder(conditional.with_label(seen, labels, names))
         # Keras tracks a generator in `arguments`, so every step draws new ε. Without an
@@ -257,7 +257,7 @@ class VAE(keras.Model):
         return conditional.with_label(x, labels, self.class_names)
 
     @batched
-    def encode(self, images: np.ndarray, labels: Labels = None) -> tuple:
+    def encode(self, images: np.ndarray, labels: Labels | int = None) -> tuple:
         """Return z_mean and z_log_sigma, each (n, latent_dim), of uint8 images.
 
         labels: class numbers, (n,), or one for all, which only a conditional VAE needs.

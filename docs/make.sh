@@ -52,7 +52,7 @@ if test -n "$emoji"; then
     train emoji --data "$emoji" --image-size 32 --color
     python plot_latent.py $(of emoji) --grid --output docs/emoji.jpg
     train conv --data "$emoji" --image-size 64 --color --network conv --activation elu \
-        --latent-dim 32 --epochs 40
+        --latent-dim 32
     python -m extras.reconstruct $(of conv) --count 12 --output docs/convolutions.png
 fi
 # Three models in the page: a VAE, an autoencoder, and a strongly regularized VAE.
@@ -61,8 +61,4 @@ python -m extras.explore --output docs/explore.html --weights \
 python -m extras.explore $(of handwriting) --output docs/handwriting.html
 python docs/draw.py docs/explore.html docs/{draw.gif,preview.png}
 python docs/shrink.py docs/*.png docs/film.gif
-# The exercises without their answers
-{
-    printf '# Exercises\n\nAnswers are in [lesson.md](lesson.md#exercises-predict-then-run).\n\n'
-    sed -n '/^## With the page only/,$p' docs/lesson.md | sed '/^<details>/,/^<\/details>/d'
-} >docs/worksheet.md
+python docs/worksheet.py

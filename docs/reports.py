@@ -9,12 +9,12 @@ import pathlib
 import statistics
 
 FOLDER = pathlib.Path(__file__).parent / "reports"
-COLUMNS = {  # of the table: what a report calls it
-    "−ELBO": "negative_bound",
-    "−log p(x|y) or p(x), sampled": "importance_weighted",
-    "exact": "quadrature",
-    "−log p(x) from all labels, sampled": "marginal_importance_weighted",
-    "exact ": "marginal_quadrature",
+COLUMNS = {  # what a report has: what the table calls it
+    "negative_bound": "−ELBO",
+    "importance_weighted": "−log p(x) or p(x|y), sampled",
+    "quadrature": "the same, exact",
+    "marginal_importance_weighted": "−log p(x) from all labels, sampled",
+    "marginal_quadrature": "that, exact",
 }
 
 
@@ -27,16 +27,20 @@ def main() -> None:
         if report.get("roc"):
             rows = {row["class"]: row for row in report["roc"]}
             areas[name].append(rows["all of these"])
-    print("| report | seeds |", *(f"{column} |" for column in [*COLUMNS, "labels"]))
+    print(
+        "| report | seeds |",
+        *(f"{column} |" for column in [*COLUMNS.values(), "labels"]),
+    )
     print("|---" * (len(COLUMNS) + 3) + "|")
     for name, reports in groups.items():
         cells = [name, str(len(reports))]
-        for key in COLUMNS.values():
+        for key in COLUMNS:
             values = [report[key][0] for report in reports if report.get(key)]
             mean = statistics.mean(values) if values else None
             cells.append(f"{mean:.2f} ({max(values):.2f})" if values else "")
         shares = [r["recognized"] for r in reports if r.get("recognized")]
-        cells.append(f"{statistics.mean(shares):.1%}" if shares else "")
+        mean = statistics.mean(shares) if shares else None
+        cells.append(f"{mean:.1%} ({min(shares):.1%})" if shares else "")
         print("| " + " | ".join(cells) + " |")
     for name, rows in areas.items():
         values = [row["area"] for row in rows]

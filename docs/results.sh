@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run what the tables of docs/results.md show: train the models of each row, with several
-# seeds, and write what extras.evaluate reports on them into docs/reports. Reports that
+# Run what the first tables of docs/results.md show: train the models of each row, with
+# several seeds, and write what extras.evaluate reports on them into docs/reports. Reports that
 # are there stay as they are; `python docs/reports.py` prints means and worst cases.
-# With KERAS_BACKEND=jax, all of it takes some hours on two cores.
+# All of it takes some hours on two cores.
 #
 #     bash docs/results.sh [MNIST [FASHION]]
 #
@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mnist=${1:-mnist} fashion=${2:-fashion_mnist}
+export KERAS_BACKEND=${KERAS_BACKEND:-jax}
 mkdir -p docs/reports docs/weights
 
 report() {  # NAME SEEDS SAMPLES OPTIONS

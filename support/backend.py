@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-import gc
+import inspect
 import math
 import os
 import shutil
@@ -44,17 +44,10 @@ def quiet() -> Iterator[None]:
                 os.write(2, messages.read())
 
 
-# Searching a million new objects for garbage takes a second of the import, and again as
-# Python exits. Frozen ones are left alone.
-collecting = gc.isenabled()
-gc.disable()
 with quiet():
     import keras
     from keras import layers as layers  # for others
     from keras import ops
-gc.freeze()
-if collecting:
-    gc.enable()
 
 BACKEND = keras.backend.backend()
 Tensor = typing.Any  # whatever the backend computes with
@@ -92,16 +85,19 @@ def in_batches(function: Callable, *arrays: np.ndarray | None, size: int = 250):
 
 
 def batched(method: Callable) -> Callable:
-    """Return a method of a model that computes with some rows at a time: in_batches.
+    """Make a method process its arrays in batches, and return NumPy arrays.
 
-    Its first argument is an array, its second one an array of labels, one for all, or
-    None.
+    It takes an array and labels: an array as well, or one for all rows, or None.
     """
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def in_some_batches(self, array: np.ndarray, labels=None):
-        if labels is not None:
-            labels = np.broadcast_to(labels, len(array))
+    def in_some_batches(*arguments, **named):
+        bound = signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        self, array, labels = bound.args
+        if labels is not None and np.ndim(labels) == 0:
+            labels = np.full(len(array), labels)
         return in_batches(functools.partial(method, self), array, labels)
 
     return in_some_batches

@@ -1,6 +1,7 @@
 """The command line: options from a dataclass, and how a script starts and ends."""
 
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -102,6 +103,8 @@ def options(docstring: str, keras: bool = True) -> Callable[[type[T]], type[T]]:
                 print("loading Keras, which takes a few seconds", flush=True)
             if not is_interactive():
                 on_ctrl_c(signal.SIG_DFL)  # ends the imports without their traceback
+                # Looking for garbage among a million new objects takes a second.
+                gc.disable()
                 os.environ.pop("MPLBACKEND", None)  # of a notebook, not of this script
         return kind
 
@@ -147,6 +150,9 @@ def make(kind: type[T], stored: dict) -> T:
 def run(main: Callable[[T], None], kind: type[T]) -> None:
     """Call main(options); a UserError or Ctrl-C ends in one line, status 1 or 130."""
     on_ctrl_c(signal.default_int_handler)
+    if not is_interactive():
+        gc.freeze()  # or Python looks through all of them once more as it ends
+        gc.enable()
     if keras := sys.modules.get("keras"):
         # Keras' shortened tracebacks leave out the line of an error inside a layer.
         keras.config.disable_traceback_filtering()

@@ -21,7 +21,7 @@ def names(class_names: Sequence[str], config) -> list[str]:
 
 
 def inputs(images: Tensor, class_names: list[str]) -> tuple[Tensor | None, Inputs]:
-    """Return an input for class numbers, and both inputs of a VAE.
+    """Return a Keras input for class numbers, and the inputs of the whole VAE.
 
     With no classes, return None and `images`.
     """

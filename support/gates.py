@@ -17,7 +17,8 @@ def gate(
 ) -> Tensor:
     """Return the outputs of a dense layer, (n, units), times gates of the same inputs.
 
-    initializer: makes that of the gates' kernel. Without --gated, return values.
+    initializer: creates that of the gates' kernel. Without --gated, return `values`
+    unchanged.
     """
     if not config.gated:
         return values

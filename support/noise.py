@@ -26,12 +26,11 @@ def distort(
 
     By default, both are x as it is.
     """
-    arguments = {"seed": generator}  # which Keras tracks there
     if config.binarize:
-        x = layers.Lambda(sample_pixels, arguments=arguments)(x)
+        x = layers.Lambda(sample_pixels, arguments={"seed": generator})(x)
     if not config.noise:
         return x, x
-    arguments = arguments | {"stddev": config.noise}
+    arguments = {"stddev": config.noise, "seed": generator}
     return x, layers.Lambda(add_noise, arguments=arguments)(x)
 
 

@@ -60,7 +60,7 @@ def shuffled(inputs: Inputs, batch_size: int, seed: int, epochs: range) -> dict:
         return orders.map(take).flat_map(batches)
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(shuffle)
-    # There is nothing to tune, and to stop its thread can take two seconds.
+    # There is nothing to tune, and stopping the tuning thread can take two seconds.
     options = tf.data.Options()
     options.autotune.enabled = False
     return {

@@ -177,13 +177,14 @@ def quoted(path: str | os.PathLike) -> str:
 
 def start(config, dataset: Dataset) -> Run:
     """Return a new Run, on several devices if asked for, and seed random numbers."""
-    kind = Run
     if config.distributed:
         from support.distribution import Distributed
 
-        class kind(Distributed, Run):
+        class DistributedRun(Distributed, Run):
             pass
 
-    run = kind(config, dataset)
+        run = DistributedRun(config, dataset)
+    else:
+        run = Run(config, dataset)
     set_seed(config.seed)
     return run

@@ -51,7 +51,7 @@ def test_a_share_is_a_multiple_of_the_devices_and_a_batch_is_rounded_up(count):
     images, held_out, batch_size, stored = json.loads(done.stdout)
     assert images == list(range(1001 // count * count))
     assert held_out == list(range(17 // count * count))
-    assert batch_size == stored == {2: 10, 3: 12}[count]  # 1 % are 10 images.
+    assert batch_size == stored == {2: 10, 3: 12}[count]  # 1% are 10 images.
 
 
 def test_what_cannot_be_distributed(fails, npz):

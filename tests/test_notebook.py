@@ -52,9 +52,10 @@ def test_every_cell_runs_filled_in(notebook):
     text, _ = execute(notebook)
     assert text.count("right\n") == 3
     gap = re.search(r"loss ([\d.]+), −log p\(x\) ([\d.]+), gap ([\d.]+) nats", text)
-    bound, surprise, difference = map(float, gap.groups())
-    assert bound - surprise == pytest.approx(difference, abs=0.02)
-    assert 0 < difference < 100
+    bound, surprise, _ = map(float, gap.groups())
+    loss = float(re.search(r"= ([\d.]+) nats", text)[1])  # of 100 draws of z
+    assert bound == pytest.approx(loss, abs=1)
+    assert surprise < bound
 
 
 @pytest.mark.slow

@@ -29,7 +29,6 @@ def test_the_commands_in_their_order(succeeds, here):
     for name, *options in commands():
         if name == "vae_mnist.py":
             options += [] if "--epochs" in options else ["--epochs", 1]
-            options = ["2" if option == "40" else option for option in options]
             options += [] if "--data" in options else ["--data", "tiny.npz"]
         succeeds(name, *options)
         ran.append(name)

@@ -276,16 +276,20 @@ def test_held_out_images_are_evaluated_on_but_never_trained_on():
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_the_rate_falls_to_0_along_a_cosine_and_is_lower_for_deeper_networks(depth):
-    vae = VAE((2, 2), Config(hidden=(3,) * depth, epochs=2))
+@pytest.mark.parametrize(("depth", "epochs"), [(1, 2), (2, 20), (3, 160)])
+def test_the_rate_falls_to_0_along_a_cosine_and_depends_on_depth_and_epochs(
+    depth, epochs
+):
+    vae = VAE((2, 2), Config(hidden=(3,) * depth, epochs=epochs))
     vae_mnist.compile_vae(vae, images=300)
-    steps = np.arange(0, 201, 50)  # 100 an epoch: a batch is 1 % of a small set
+    last = 100 * epochs  # 100 an epoch: a batch is 1% of a small set
+    steps = np.linspace(0, last, 5)
     rates = [float(vae.optimizer.learning_rate)]
     for _ in steps[1:]:
-        vae.optimizer.iterations.assign_add(50)
+        vae.optimizer.iterations.assign_add(last // 4)
         rates.append(float(vae.optimizer.learning_rate))
-    expected = 1e-3 / depth * (1 + np.cos(np.pi * steps / 200)) / 2
+    start = 1e-3 / depth / {2: 1, 20: 1, 160: 2}[epochs]
+    expected = start * (1 + np.cos(np.pi * steps / last)) / 2
     np.testing.assert_allclose(rates, expected, rtol=1e-4, atol=1e-9)
 
 
