@@ -4,18 +4,17 @@ import pathlib
 import re
 
 DOCS = pathlib.Path(__file__).parent
-START = """# Exercises
-
-Answers are in [lesson.md](lesson.md#exercises-predict-then-run).
-
-"""
+POINTER = "[worksheet.md](worksheet.md) has the exercises without their answers. "
 
 
 def exercises() -> str:
     lesson = (DOCS / "lesson.md").read_text(encoding="utf-8")
     start = lesson.index("## With the page only")
-    return re.sub(r"^<details>.*?^</details>\n", "", lesson[start:], flags=re.M | re.S)
+    sheet = lesson[start:].replace(POINTER, "")
+    return re.sub(r"^<details>.*?^</details>\n", "", sheet, flags=re.M | re.S)
 
 
 if __name__ == "__main__":
-    (DOCS / "worksheet.md").write_text(START + exercises(), encoding="utf-8")
+    (DOCS / "worksheet.md").write_text(
+        "# Exercises\n\n" + exercises(), encoding="utf-8"
+    )
