@@ -1,6 +1,7 @@
 """What the tests share: tiny images, a VAE trained on them, ways to run a script."""
 
 import contextlib
+import gc
 import importlib.util
 import os
 import pathlib
@@ -182,6 +183,9 @@ def call(name, *arguments):
                 runpy.run_module(name, run_name="__main__")
         except SystemExit as stop:
             return stop.code or 0
+        finally:
+            gc.enable()  # also after a script that stopped early
+            gc.unfreeze()  # This process goes on.
     return 0
 
 

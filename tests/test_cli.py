@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import gc
 import io
 import os
 import re
@@ -229,9 +230,12 @@ def test_ctrl_c_is_quiet_during_the_imports_and_an_exception_afterwards(monkeypa
     monkeypatch.setattr(Script, "__module__", "__main__")
     script = cli.options("Train.")(dataclasses.dataclass(Script))
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert not gc.isenabled()  # either, which saves a second
     handlers = []
     cli.run(lambda _: handlers.append(signal.getsignal(signal.SIGINT)), script)
     assert handlers == [signal.default_int_handler]
+    assert gc.isenabled() and gc.get_freeze_count()
+    gc.unfreeze()
     # A shell's background jobs ignore it, and go on doing so.
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
     cli.on_ctrl_c(signal.SIG_DFL)
@@ -246,7 +250,8 @@ def test_an_interactive_session_keeps_its_ctrl_c_and_its_drawing_backend(monkeyp
     monkeypatch.setenv("MPLBACKEND", "module://the_notebooks")
     monkeypatch.setattr(Script, "__module__", "__main__")
     before = signal.getsignal(signal.SIGINT)
-    cli.options("Draw.")(dataclasses.dataclass(Script))
+    cli.run(lambda _: None, cli.options("Draw.")(dataclasses.dataclass(Script)))
+    assert gc.isenabled() and not gc.get_freeze_count()
     assert signal.getsignal(signal.SIGINT) == before
     assert os.environ["MPLBACKEND"] == "module://the_notebooks"
 
