@@ -23,6 +23,18 @@ report() {  # NAME SEEDS SAMPLES OPTIONS
     done
 }
 
+# Familiar examples
+report like-keras-io "0 1 2" 50 --data "$mnist" --epochs 30
+report like-pytorch "0 1 2" 50 --data "$mnist" --epochs 10 --hidden 400 --latent-dim 20
+
+# Published figures
+best="--binarize --gated --hidden 300 300 --latent-dim 40"
+report best "0" 5000 --data "$mnist" $best --epochs 400
+report best-fashion "0" 5000 --data "$fashion" $best --epochs 300
+for d in 2 10 40; do
+    report davidson-d$d "0 1 2" 500 --data "$mnist" --binarize --hidden 256 128 --latent-dim $d --epochs 100
+done
+
 # After 20 epochs; the label, given
 report default "0 1 2" 50 --data "$mnist"
 KERAS_BACKEND=tensorflow report default-tensorflow "0 1 2" 50 --data "$mnist"
@@ -37,18 +49,6 @@ report conditional "0 1 2" 50 --data "$mnist" --conditional
 report d20-conditional "0 1 2" 50 --data "$mnist" --latent-dim 20 --conditional
 report d20-binarize "0 1 2" 50 --data "$mnist" --latent-dim 20 --binarize
 report d20-binarize-conditional "0 1 2" 50 --data "$mnist" --latent-dim 20 --binarize --conditional
-
-# Familiar examples
-report like-keras-io "0 1 2" 50 --data "$mnist" --epochs 30
-report like-pytorch "0 1 2" 50 --data "$mnist" --epochs 10 --hidden 400 --latent-dim 20
-
-# Published figures
-for d in 2 10 40; do
-    report davidson-d$d "0 1 2" 500 --data "$mnist" --binarize --hidden 256 128 --latent-dim $d --epochs 100
-done
-best="--binarize --gated --hidden 300 300 --latent-dim 40 --epochs 400"
-report best "0" 5000 --data "$mnist" $best
-report best-fashion "0" 5000 --data "$fashion" $best
 
 # One digit against nine
 for digit in 0 1 2 3 4 5 6 7 8 9; do
