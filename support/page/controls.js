@@ -120,7 +120,9 @@ for (const id of ["own-beta", "mistake"]) {
     own.since = own.steps; // with the full rate again
     own.changes.push(own.losses.length);
     $("hint").textContent =
-      $("mistake").value === "none" ? "" : "; below, all is computed without the mistake";
+      $("mistake").value === "none"
+        ? ""
+        : "; below, all is computed without the mistake";
     if (!own.training) lookAgain();
   });
 }
