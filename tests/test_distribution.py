@@ -42,7 +42,7 @@ def devices(count):
     """Return the environment in which JAX shows a CPU as several devices.
 
     XLA has as many threads as NPROC says, by default as there are cores. Devices that
-    wait for each other sometimes need more: with two, XLA aborted 2 of 8 runs.
+    wait for each other sometimes need more: with two, XLA aborted 1 of 6 runs.
     """
     flags = f"--xla_force_host_platform_device_count={count}"
     return on("jax", XLA_FLAGS=flags, NPROC="16")
