@@ -31,9 +31,6 @@ report like-pytorch "0 1 2" 50 --data "$mnist" --epochs 10 --hidden 400 --latent
 best="--binarize --gated --hidden 300 300 --latent-dim 40"
 report best "0" 5000 --data "$mnist" $best --epochs 400
 report best-fashion "0" 1000 --data "$fashion" $best --epochs 300
-for d in 2 10 40; do
-    report davidson-d$d "0 1 2" 500 --data "$mnist" --binarize --hidden 256 128 --latent-dim $d --epochs 100
-done
 
 # After 20 epochs; the label, given
 report default "0 1 2" 50 --data "$mnist"
