@@ -68,7 +68,7 @@ class Options(Trained):
 
     @property
     def plane_named(self) -> bool:
-        """Whether an option asks for a plane."""
+        """Return whether an option asks for a plane."""
         return bool(self.quantiles or self.dims or self.range is not None)
 
 

@@ -30,7 +30,7 @@ class Hyperparameters:
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
 
-    # Variations. To follow the lesson, skip gates, convolution, conditional and noise.
+    # Variations: at first, skip the calls of gate, convolution, conditional and noise.
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
     network: Literal["dense", "conv"] = "dense"  # conv adds convolutions, for photos
     conditional: bool = False  # give both networks the label, which images then need

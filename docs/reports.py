@@ -1,7 +1,4 @@
-"""Print the means over seeds, and the worst, of the reports in docs/reports.
-
-python docs/reports.py
-"""
+"""Print the means over seeds, and the worst, of the reports in docs/reports."""
 
 import collections
 import json

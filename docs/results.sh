@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run what the first tables of docs/results.md show: train the models of each row, with
-# several seeds, and write what extras.evaluate reports on them into docs/reports. Reports that
-# are there stay as they are; `python docs/reports.py` prints means and worst cases.
-# All of it takes some hours on two cores.
+# Run what the tables of docs/results.md show, but for emoji, photographs and noise: train
+# the models of each row, with several seeds, and write what extras.evaluate reports on
+# them into docs/reports. Reports that are there stay as they are; `python
+# docs/reports.py` prints means and worst cases. It takes some hours on two cores.
 #
 #     bash docs/results.sh [MNIST [FASHION]]
 #
@@ -13,13 +13,14 @@ mnist=${1:-mnist} fashion=${2:-fashion_mnist}
 export KERAS_BACKEND=${KERAS_BACKEND:-jax}
 mkdir -p docs/reports docs/weights
 
-report() {  # NAME SEEDS SAMPLES OPTIONS
+report() {  # NAME SEEDS SAMPLES OPTIONS; new: images to evaluate, if not the held-out ones
     local seed weights json
     for seed in $2; do
         weights=docs/weights/$1-$seed.weights.h5 json=docs/reports/$1-$seed.json
         test -e "$json" && continue
         python vae_mnist.py --seed "$seed" --weights "$weights" "${@:4}"
-        python -m extras.evaluate --weights "$weights" --samples "$3" --json "$json"
+        python -m extras.evaluate --weights "$weights" --samples "$3" --json "$json" \
+            ${new:+--data "$new"}
     done
 }
 
@@ -49,10 +50,5 @@ report d20-binarize-conditional "0 1 2" 50 --data "$mnist" --latent-dim 20 --bin
 
 # One digit against nine
 for digit in 0 1 2 3 4 5 6 7 8 9; do
-    for seed in 0 1 2; do
-        weights=docs/weights/only-$digit-$seed.weights.h5 json=docs/reports/only-$digit-$seed.json
-        test -e "$json" && continue
-        python vae_mnist.py --data "$mnist" --only $digit --latent-dim 20 --seed $seed --weights "$weights"
-        python -m extras.evaluate --data "$mnist" --weights "$weights" --samples 20 --json "$json"
-    done
+    new=$mnist report only-$digit "0 1 2" 20 --data "$mnist" --only $digit --latent-dim 20
 done

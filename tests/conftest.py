@@ -185,7 +185,7 @@ def call(name, *arguments):
             return stop.code or 0
         finally:
             gc.enable()  # also after a script that stopped early
-            gc.unfreeze()  # This process goes on.
+            gc.unfreeze()  # The tests do not end here, as a script does.
     return 0
 
 
