@@ -45,19 +45,13 @@ def shuffled(inputs: Inputs, batch_size: int, seed: int, epochs: range) -> dict:
 
         return keras.tree.map_structure(take_from, inputs)
 
-    def batches(some):
-        def batch(start):
-            stop = start + batch_size
-            return keras.tree.map_structure(lambda array: array[start:stop], some)
-
-        length = tf.shape(keras.tree.flatten(some)[0], tf.int64)[0]
-        return tf.data.Dataset.range(0, length, batch_size).map(batch)
-
     def shuffle(epoch):
         seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seeds)
-        orders = tf.data.Dataset.from_tensor_slices(order).batch(10 * batch_size)
-        return orders.map(take).flat_map(batches)
+        several = 10 * batch_size
+        starts = tf.data.Dataset.range(0, count, several)
+        taken = starts.map(lambda start: take(order[start : start + several]))
+        return taken.rebatch(batch_size)
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(shuffle)
     # There is nothing to tune, and stopping the tuning thread can take two seconds.
