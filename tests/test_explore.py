@@ -100,16 +100,15 @@ def test_the_arithmetic_runs_in_node_without_a_browser(sharpen):
 @pytest.mark.parametrize("gated", [False, True])
 def test_a_label_given_in_node(gated):
     vae, (images, _) = make_vae((12, 12), classes="abc", gated=gated), bars(6, 1)
-    for label in range(3):
-        reference = Reference(vae, label)
-        z_mean, z_log_sigma = reference.encode(images)
-        for more in {"SOFTPLUS": "given"}, {}:
-            rows = np.array(in_node(vae, images, LABEL=str(label), **more)["rows"])
-            expected = np.diag(reference.reconstruction(images, z_mean))
-            expected = np.column_stack([z_mean, z_log_sigma, expected])
-            np.testing.assert_allclose(rows[:, :5], expected, atol=1e-5)
-            truth = reference.negative_log_p(images, side=500)
-            np.testing.assert_allclose(rows[:, 7], truth, atol=0.1)
+    label, more = (2, {"SOFTPLUS": "given"}) if gated else (1, {})
+    reference = Reference(vae, label)
+    z_mean, z_log_sigma = reference.encode(images)
+    rows = np.array(in_node(vae, images, LABEL=str(label), **more)["rows"])
+    expected = np.diag(reference.reconstruction(images, z_mean))
+    expected = np.column_stack([z_mean, z_log_sigma, expected])
+    np.testing.assert_allclose(rows[:, :5], expected, atol=1e-5)
+    truth = reference.negative_log_p(images, side=500)
+    np.testing.assert_allclose(rows[:, 7], truth, atol=0.1)
 
 
 def test_the_best_ellipse_is_as_good_as_scipys():
