@@ -19,13 +19,12 @@ from conftest import (
 )
 from PIL import Image
 from scipy import special
-from test_export import needs_tensorflow
 
 import generate_grid
 import vae_mnist
 from extras import evaluate, film, reconstruct
 from support import data, weights
-from support.backend import keras, layers, ops, set_seed
+from support.backend import BACKEND, keras, layers, ops, set_seed
 from support.parts import Part
 from support.pictures import plane_grid, quantiles, tile
 from support.shown import load_images
@@ -526,11 +525,8 @@ def test_the_areas_of_other_images(labeled, run_here, here):
     assert "black" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    "form",
-    ["keras", *(pytest.param(f, marks=needs_tensorflow) for f in ("onnx", "litert"))],
-)
-def test_exported_files_take_labels(here, succeeds, form):
+def test_exported_files_take_labels(here, succeeds):
+    form = "onnx" if BACKEND == "tensorflow" else "keras"
     vae = untrained()
     save_untrained(vae, "vae_mnist.weights.h5", "images", classes=COUNTS)
     succeeds("extras.export", "--format", form)

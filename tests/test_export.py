@@ -35,7 +35,6 @@ def example(card):
         pytest.param("onnx", (5, 7, 3), 3, marks=needs_tensorflow),
         pytest.param("onnx", (6, 6), 2, marks=needs_tensorflow),
         pytest.param("litert", (5, 7, 3), 3, marks=needs_tensorflow),
-        pytest.param("litert", (6, 6), 2, marks=needs_tensorflow),
     ],
 )
 def test_the_files_need_nothing_of_this_project(
