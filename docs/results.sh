@@ -29,9 +29,13 @@ report like-keras-io "0 1 2" 50 --data "$mnist" --epochs 30
 report like-pytorch "0 1 2" 50 --data "$mnist" --epochs 10 --hidden 400 --latent-dim 20
 
 # Published figures
-best="--binarize --gated --hidden 300 300 --latent-dim 40"
-report best "0" 5000 --data "$mnist" $best --epochs 400
-report best-fashion "0" 1000 --data "$fashion" $best --epochs 300
+best="--binarize --gated --latent-dim 40"
+report best "0 1" 5000 --data "$mnist" $best --hidden 300 300 --epochs 400
+report best-500 "0" 5000 --data "$mnist" $best --hidden 500 500 --epochs 400
+report best-fashion "0" 1000 --data "$fashion" $best --hidden 300 300 --epochs 300
+for d in 2 5 10 20 40; do
+    report like-davidson-$d "0" 500 --data "$mnist" --binarize --hidden 256 128 --latent-dim $d --epochs 100
+done
 
 # After 20 epochs; the label, given
 report default "0 1 2" 50 --data "$mnist"
@@ -42,6 +46,8 @@ report hidden-512 "0 1 2" 50 --data "$mnist" --hidden 512
 report hidden-256-256 "0 1 2" 50 --data "$mnist" --hidden 256 256
 report d20 "0 1 2" 50 --data "$mnist" --latent-dim 20
 report sample "0 1 2 3 4" 50 --data mnist_sample
+report sample-gated "0 1 2 3 4" 50 --data mnist_sample --gated
+report sample-512 "0 1 2 3 4" 50 --data mnist_sample --hidden 512
 KERAS_BACKEND=tensorflow report sample-tensorflow "0 1 2 3 4" 50 --data mnist_sample
 report conditional "0 1 2" 50 --data "$mnist" --conditional
 report d20-conditional "0 1 2" 50 --data "$mnist" --latent-dim 20 --conditional
