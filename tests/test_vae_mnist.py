@@ -15,6 +15,7 @@ from scipy import stats
 import vae_mnist
 from support import weights as weights_file
 from support.backend import BACKEND, keras, ops
+from support.gradients import take_path
 from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
@@ -60,6 +61,53 @@ def test_samples_have_the_mean_and_sigma_of_the_posterior():
     assert (np.abs(z.mean(axis=0) - mean) < 5 * sigma / count**0.5).all()
     np.testing.assert_allclose(z.std(axis=0), sigma, rtol=0.01)
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
+
+
+class Posterior(keras.Model):
+    """Gaussians as weights, one per row of `z_mean`, and a z from each."""
+
+    def __init__(self, config, epsilon, **values):
+        super().__init__()
+        self.config, self.epsilon = config, np.float32(epsilon)
+        self.values = {
+            name: self.add_weight(epsilon.shape, name=name) for name in values
+        }
+        for name, value in values.items():
+            self.values[name].assign(value)
+
+    def call(self, x):
+        z_mean, z_log_sigma = self.values["z_mean"], self.values["z_log_sigma"]
+        z = z_mean + ops.exp(z_log_sigma) * ops.convert_to_tensor(self.epsilon)
+        return {"z_mean": z_mean + 0, "z_log_sigma": z_log_sigma + 0, "z": z}
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        kl = vae_mnist.kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
+        return ops.sum(take_path(kl, y_pred, self.config))
+
+
+@pytest.mark.parametrize("path_gradient", [False, True])
+def test_the_path_gradient_leaves_the_loss_and_the_mean_gradient(path_gradient):
+    ones = np.ones((50_000, 1))
+    z_mean, sigma = [0.5, -2.0] * ones, [0.3, 1.5] * ones
+    epsilon = RNG.standard_normal(z_mean.shape)
+    config = Config(path_gradient=path_gradient)
+    model = Posterior(config, epsilon, z_mean=z_mean, z_log_sigma=np.log(sigma))
+    model.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
+    loss = model.train_on_batch(np.zeros((1, 1)))
+    assert loss == pytest.approx(gaussian_kl(z_mean, np.log(sigma)).sum(), rel=1e-4)
+    after = [ops.convert_to_numpy(weight) for weight in model.weights[:2]]
+    mean_gradient, sigma_gradient = z_mean - after[0], np.log(sigma) - after[1]
+    expected = z_mean, sigma**2 - 1
+    if path_gradient:
+        z = z_mean + sigma * epsilon
+        slope = z - epsilon / sigma  # of log q(z|x) − log p(z) along z
+        drawn = slope, slope * sigma * epsilon
+        for one, other in zip(expected, drawn, strict=True):
+            error = other.std(axis=0) / len(other) ** 0.5
+            assert (np.abs(one[0] - other.mean(axis=0)) < 5 * error).all()
+        expected = drawn
+    np.testing.assert_allclose(mean_gradient, expected[0], atol=1e-4)
+    np.testing.assert_allclose(sigma_gradient, expected[1], atol=1e-4)
 
 
 # The model
