@@ -36,7 +36,7 @@ class Hyperparameters:
     conditional: bool = False  # give both networks the label, which images then need
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
-    path_gradient: bool = False  # of KL, which is less noisy: for long runs
+    path_gradient: bool = False  # take a less noisy gradient of KL, for long runs
 
     # The training
     epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
