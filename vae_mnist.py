@@ -30,13 +30,13 @@ class Hyperparameters:
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"  # of the hidden layers
     beta: AtLeast0[float] = 1.0  # weight of KL; 1 makes the loss the negative ELBO
 
-    # Variations: at first, skip gate, convolution, conditional, noise and take_path.
+    # Variations: at first, skip gate, convolution, conditional, noise, path_gradient.
     gated: bool = False  # multiply each hidden unit by a sigmoid of its inputs
     network: Literal["dense", "conv"] = "dense"  # conv adds convolutions, for photos
     conditional: bool = False  # give both networks the label, which images then need
     noise: AtLeast0[float] = 0.0  # standard deviation of noise that the encoder sees
     binarize: bool = False  # sample each pixel as 0 or 1, at every step
-    path_gradient: bool = False  # take a less noisy gradient of KL, for long runs
+    path_gradient: bool = False  # estimate KL's gradient from z, for long runs
 
     # The training
     epochs: MayChange[AtLeast1[int]] = 20  # passes over the training images
@@ -86,7 +86,7 @@ import numpy as np
 from support import conditional, convolution, data, noise, speed, training, weights
 from support.backend import Inputs, Tensor, batched, keras, layers, ops, rows, to_pixels
 from support.gates import gate
-from support.gradients import take_path
+from support.gradients import path_gradient
 from support.parts import Labels
 
 # Encoder: x → q(z|x) = N(z_mean, diag(σ²))
@@ -235,7 +235,7 @@ class VAE(keras.Model):
         kl = kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
         self.reconstruction.update_state(reconstruction)
         self.kl.update_state(kl)
-        kl = take_path(kl, y_pred, self.config)
+        kl = path_gradient(kl, y_pred, self.config)
         # self.losses: those of layers, such as weight decay
         return ops.mean(reconstruction + self.config.beta * kl) + sum(self.losses)
 

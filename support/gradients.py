@@ -7,13 +7,14 @@ Estimators for Variational Inference, arXiv:1703.09194.
 from support.backend import Tensor, ops
 
 
-def take_path(kl: Tensor, outputs: dict[str, Tensor], config) -> Tensor:
-    """Return kl, (n,), with another gradient of the same mean.
+def path_gradient(kl: Tensor, outputs: dict[str, Tensor], config) -> Tensor:
+    """Return kl, (n,), with another gradient that has the same mean.
 
-    outputs: those of the VAE. For the z that was drawn, log q(z|x) − log p(z) has the
-    mean kl. Its gradient passes through z alone; the rest, that of log q in z_mean and
-    σ, is 0 in the mean. As q(z|x) nears the true posterior, the noise of this gradient
-    cancels that of the reconstruction. Without --path-gradient, return kl as it is.
+    outputs: those of the VAE. log q(z|x) − log p(z), for the z that was drawn, has the
+    mean kl. Differentiate it through z only: the rest of its gradient, that of log q in
+    z_mean and σ, is 0 in the mean. By itself this is noisier than the gradient of kl,
+    but with β = 1 its noise cancels that of the reconstruction as q(z|x) nears the true
+    posterior. Without --path-gradient, return kl as it is.
     """
     if not config.path_gradient:
         return kl

@@ -34,7 +34,7 @@ def example(card):
         ("keras", (5, 7, 3), 3),
         pytest.param("onnx", (5, 7, 3), 3, marks=needs_tensorflow),
         pytest.param("onnx", (6, 6), 2, marks=needs_tensorflow),
-        pytest.param("litert", (5, 7, 3), 3, marks=needs_tensorflow),
+        pytest.param("litert", (6, 6), 2, marks=needs_tensorflow),
     ],
 )
 def test_the_files_need_nothing_of_this_project(

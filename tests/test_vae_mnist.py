@@ -13,9 +13,9 @@ from conftest import ROOT, bars, bernoulli_loss, call, gaussian_kl, no_xla, on
 from scipy import stats
 
 import vae_mnist
+from support import gradients
 from support import weights as weights_file
 from support.backend import BACKEND, keras, ops
-from support.gradients import take_path
 from vae_mnist import VAE, Config
 
 RNG = np.random.default_rng(0)
@@ -82,7 +82,7 @@ class Posterior(keras.Model):
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         kl = vae_mnist.kl_divergence(y_pred["z_mean"], y_pred["z_log_sigma"])
-        return ops.sum(take_path(kl, y_pred, self.config))
+        return ops.sum(gradients.path_gradient(kl, y_pred, self.config))
 
 
 @pytest.mark.parametrize("path_gradient", [False, True])
@@ -220,6 +220,24 @@ def test_the_loss_is_reconstruction_plus_beta_kl_per_image(batch_size):
     assert losses["kl"] == pytest.approx(kl, rel=1e-4)
     assert losses["reconstruction"] == pytest.approx(reconstruction, rel=1e-4)
     assert losses["loss"] == pytest.approx(reconstruction + 3 * kl, rel=1e-4)
+
+
+def test_the_path_gradient_trains_the_encoder_otherwise():
+    images, start, trained = images_of(20), None, []
+    for path_gradient in False, True:
+        vae = VAE((6, 5), Config(hidden=(8,), beta=2.0, path_gradient=path_gradient))
+        start = start or vae.get_weights()
+        vae.set_weights(start)
+        with no_xla():
+            vae.compile(keras.optimizers.SGD(0.1))
+        loss = vae.train_on_batch(images, return_dict=True)["loss"]
+        trained.append([loss, vae.encoder.get_weights(), vae.decoder.get_weights()])
+    (loss, encoder, decoder), (other_loss, other_encoder, other_decoder) = trained
+    assert other_loss == pytest.approx(loss, rel=1e-5)
+    for one, other in zip(decoder, other_decoder, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    z_mean = [weights[-4] for weights in (encoder, other_encoder)]  # its kernel
+    assert np.abs(z_mean[0] - z_mean[1]).max() > 1e-3
 
 
 def test_every_image_and_every_call_draws_another_z():
