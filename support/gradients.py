@@ -11,10 +11,10 @@ def path_gradient(kl: Tensor, outputs: dict[str, Tensor], config) -> Tensor:
     """Return kl, (n,), with another gradient that has the same mean.
 
     outputs: those of the VAE. log q(z|x) − log p(z), for the z that was drawn, has the
-    mean kl. Differentiate it through z only: the rest of its gradient, that of log q in
-    z_mean and σ, is 0 in the mean. By itself this is noisier than the gradient of kl,
-    but with β = 1 its noise cancels that of the reconstruction as q(z|x) nears the true
-    posterior. Without --path-gradient, return kl as it is.
+    mean kl. Its gradient is taken through z only; what that leaves out, the slope of
+    log q in z_mean and σ, is 0 in the mean. This adds noise, but with β = 1 it is noise
+    that cancels the reconstruction's, the better q(z|x) fits the true posterior.
+    Without --path-gradient, return kl as it is.
     """
     if not config.path_gradient:
         return kl
